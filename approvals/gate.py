@@ -44,6 +44,7 @@ from approvals.domain.term_rules import TITLE_LIMIT as TITLE_LIMIT  # noqa: PLC0
 from approvals.domain.term_rules import check_default, check_origin
 from approvals.exceptions import InvalidRequest
 from approvals.queries.assignees import check_deciders, group_ids_of, user_ids_of
+from approvals.queries.escalation import find_steps
 from approvals.queries.permissions import Audience
 from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import queue
@@ -277,7 +278,9 @@ def _command_of(kind: Kind, title: str, terms: Mapping[str, Any]) -> OpenRequest
         group_ids=frozenset(named.group_ids),
         four_eyes=asked.get("four_eyes", False),
     )
-    check_deciders(audience, asked.get("required", 1))
+    required = asked.get("required", 1)
+    check_deciders(audience, required)
+    asked["escalation"] = find_steps(asked["escalation"], audience, required)
     how = {name: terms[name] for name in _HOW & terms.keys()}
     if how.get("actor") is None:
         how["actor"] = Actor.program()

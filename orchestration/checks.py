@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,6 +17,8 @@ from django.db import connection
 
 from approvals.checks import Messages, check_hosts, check_networks, check_number
 from approvals.domain.questions import REVIEWERS
+from approvals.exceptions import InvalidRequest
+from approvals.queries.assignees import group_ids_of, user_ids_of
 from orchestration.catalog import find_orchestration, kind_name, not_imported, registered_kinds
 from orchestration.conf import LOCAL, PROCRASTINATE, orchestration_settings
 from orchestration.models import DecidersOverride
@@ -114,7 +116,10 @@ def check_modules(**told: Any) -> Messages:
 
 @checks.register(checks.Tags.database)
 def check_deciders(*, databases: Sequence[str] | None = None, **told: Any) -> Messages:
-    """Warn of deciders that don't exist: a run that asks them fails. No error, for people come and go."""
+    """Warn of deciders that don't exist, also of those who decide if nobody does: a run that asks them fails.
+
+    No error, for people come and go.
+    """
     tables = connection.introspection.table_names() if "default" in (databases or ()) else ()
     if DecidersOverride._meta.db_table not in tables or not get_user_model()._default_manager.exists():
         return  # nobody is there yet, as in the database of a test run
@@ -127,6 +132,22 @@ def check_deciders(*, databases: Sequence[str] | None = None, **told: Any) -> Me
                 hint="Runs fail when they ask: make the group, or name others.",
                 id="sayso.W110",
             )
+    for kind in sorted(registered_kinds()):
+        for detail in _unknown_in_steps(find_orchestration(*kind).escalation):
+            yield checks.Warning(
+                f"Orchestration {kind_name(kind)}: {detail}",
+                hint="Runs fail when they ask: make the account or the group, or name others.",
+                id="sayso.W110",
+            )
+
+
+def _unknown_in_steps(steps: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for at, step in enumerate(steps):
+        for field, ids_of in (("users", user_ids_of), ("groups", group_ids_of)):
+            try:
+                ids_of(step[field], f"escalation[{at}].{field}", spots=True)
+            except InvalidRequest as error:
+                yield error.detail
 
 
 def _check_directories(entries: Iterable[str]) -> Messages:

@@ -149,6 +149,18 @@ class Reassign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Escalate:
+    """Let those decide whom this step of the request's escalation names, if it is due; else nothing happens.
+
+    Steps are counted from 0.
+    """
+
+    request_id: UUID
+    step: int
+    actor: Actor = RULE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comment:
     """Say something about a request, or ask something back; its outcome stays as it is.
 
@@ -202,7 +214,17 @@ class Forget:
 
 Removal: TypeAlias = Purge | Forget
 Command: TypeAlias = (
-    OpenRequest | Decision | Answer | Expire | Withdraw | Reassign | Comment | View | Reschedule | Removal
+    OpenRequest
+    | Decision
+    | Answer
+    | Expire
+    | Withdraw
+    | Reassign
+    | Escalate
+    | Comment
+    | View
+    | Reschedule
+    | Removal
 )
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypedDict, get_type_hints
 
 from approvals.domain import term_rules as rules
+from approvals.domain.escalation import MOST_STEPS, check_escalation
 from approvals.domain.lifecycle import DEFAULT_ANSWER, REMOVED, Kind, Severity, Verdict
 from approvals.domain.payloads import LONGEST_DURATION, canonical, check_text
 from approvals.domain.term_rules import HIGHLIGHT_LIMIT, OMITTED, TITLE_LIMIT
@@ -201,6 +202,17 @@ class RequestTerms:
         limits={"gt": 0, "le": LONGEST_DURATION},
         rule=rules.check_timeout,
     )
+    escalation: list[dict[str, Any]] = _term(
+        "Who decides it as well, or instead (`replace`), if it is still pending after a share of its time"
+        f" (`after` below 1) or after seconds (1 or more). {MOST_STEPS} steps at most, in order, before the"
+        " deadline.",
+        [],
+        places=_BESIDE,
+        limits={"max_length": MOST_STEPS},
+        removed=[],
+        since=5,
+        rule=check_escalation,
+    )
     key: str = _term(
         "Your name for this question: repeating is safe then, also with other `details`, `timeout`,"
         " `callback_url` or `origin`. Another question under the same key is a `key_conflict`.",
@@ -292,6 +304,7 @@ class CommonTerms(TypedDict, total=False):
     requester: Any
     assignees: Collection[Any]
     timeout: float | timedelta | None
+    escalation: Sequence[Mapping[str, Any]]
     key: str | None
     origin: dict[str, str] | None
     callback_url: str

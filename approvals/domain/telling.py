@@ -11,6 +11,7 @@ class Told(StrEnum):
     OPENED = "opened"
     REMINDER = "reminder"
     REASSIGNED = "reassigned"
+    ESCALATED = "escalated"
     QUESTION = "question"
     REPLY = "reply"
     CLOSED = "closed"
@@ -21,15 +22,17 @@ EVENTS = {
     Told.OPENED: "a request for you",
     Told.REMINDER: "a reminder before the deadline",
     Told.REASSIGNED: "a request that was handed to you",
+    Told.ESCALATED: "a request that came to you because nobody had decided it",
     Told.QUESTION: "a question about what you asked",
     Told.REPLY: "a reply to your question",
     Told.CLOSED: "the outcome of what you asked",
 }
 
 # What asks for a decision: without a point once it is made.
-ASKING = frozenset({Told.OPENED, Told.REMINDER, Told.REASSIGNED})
+ASKING = frozenset({Told.OPENED, Told.REMINDER, Told.REASSIGNED, Told.ESCALATED})
 
 
 def told_unasked() -> list[str]:
     """Return what somebody hears of who has chosen nothing."""
-    return [event.value for event in (Told.OPENED, Told.REMINDER, Told.REASSIGNED, Told.QUESTION)]
+    unasked = (Told.OPENED, Told.REMINDER, Told.REASSIGNED, Told.ESCALATED, Told.QUESTION)
+    return [event.value for event in unasked]

@@ -65,6 +65,11 @@ class HumanRequest(OnRecord):
     round = models.PositiveIntegerField(default=1)
     opened_at = models.DateTimeField()
     deadline = models.DateTimeField(null=True)
+    # Who decides as well, or instead, from when; how many of these steps were done, and when the next is due
+    # if the request is still pending by then.
+    escalation = JSONText(default=list, db_default=[])
+    escalated = models.PositiveSmallIntegerField(default=0, db_default=0)
+    escalates_at = models.DateTimeField(null=True)
     on_timeout = models.CharField(
         max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
     )
@@ -145,6 +150,11 @@ class HumanRequest(OnRecord):
                 name="request_due",
                 fields=["deadline", "id"],
                 condition=Q(status=Status.PENDING, deadline__isnull=False),
+            ),
+            models.Index(
+                name="request_escalates",
+                fields=["escalates_at", "id"],
+                condition=Q(status=Status.PENDING, escalates_at__isnull=False),
             ),
             models.Index(
                 name="request_inbox", fields=["opened_at", "id"], condition=Q(status=Status.PENDING)

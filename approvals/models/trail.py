@@ -22,6 +22,7 @@ class Event(models.TextChoices):
     TIMED_OUT = "timed_out", "timed out"
     WITHDRAWN = "withdrawn"
     REASSIGNED = "reassigned"
+    ESCALATED = "escalated"
     COMMENTED = "commented"
     QUESTIONED = "questioned"
     RESCHEDULED = "rescheduled"

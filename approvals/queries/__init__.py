@@ -14,13 +14,15 @@ from approvals.queries.comments import (
     open_questions,
 )
 from approvals.queries.due_soon import is_due_soon, soon_from
+from approvals.queries.escalation import NextStep, next_steps
 from approvals.queries.inbox import Counts, Inbox, Listed, Selection, Sort, Tab, list_inbox
 from approvals.queries.inboxes import list_inboxes
 from approvals.queries.large_columns import ask_for_large, load_large
 from approvals.queries.lookups import (
     ask_for_open_requests,
     changed_since,
-    next_deadline,
+    due_steps,
+    next_due,
     open_requests_of,
     origin_names,
     origins_beginning,
@@ -33,6 +35,7 @@ from approvals.queries.lookups import (
     requests_of_run,
     seconds_left,
 )
+from approvals.queries.named_in_steps import name_steps
 from approvals.queries.notices import list_told
 from approvals.queries.preferences import is_destination, preference_of, told_by_mail
 from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
@@ -71,6 +74,7 @@ __all__ = [
     "Discussed",
     "Inbox",
     "Listed",
+    "NextStep",
     "Rights",
     "Selection",
     "Sort",
@@ -86,6 +90,7 @@ __all__ = [
     "comment_on_the_wire",
     "comments_on",
     "discussed",
+    "due_steps",
     "has_responded",
     "history",
     "id_or_none",
@@ -98,7 +103,9 @@ __all__ = [
     "list_told",
     "load_large",
     "moment_on_the_wire",
-    "next_deadline",
+    "name_steps",
+    "next_due",
+    "next_steps",
     "on_the_wire",
     "open_beside",
     "open_questions",

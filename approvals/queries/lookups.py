@@ -11,11 +11,12 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from approvals.database import bulk, conversions
 from approvals.database.clock import database_now
 from approvals.database.pipeline import execute
+from approvals.domain.commands import Escalate
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest, Notification, NotificationStatus
 from approvals.queries import large_columns, origin_resolvers
@@ -60,16 +61,31 @@ def changed_since(moment: datetime) -> dict[UUID, tuple[datetime, int]]:
     return {pk: (at, length) for pk, at, length in changed.values_list("pk", "changed_at", "trail_length")}
 
 
-def next_deadline() -> tuple[datetime | None, datetime]:
-    """Return the earliest deadline of a pending request, and the database's clock."""
-    pending = HumanRequest.objects.filter(status=Status.PENDING, deadline__isnull=False)
-    return pending.order_by("deadline").values_list("deadline", flat=True).first(), database_now()
+def next_due() -> tuple[datetime | None, datetime]:
+    """Return the earliest deadline or step of an escalation of what is pending, and the database's clock."""
+    pending = HumanRequest.objects.filter(status=Status.PENDING).order_by()
+    deadlines = pending.filter(deadline__isnull=False).order_by("deadline")
+    steps = pending.filter(escalates_at__isnull=False).order_by("escalates_at")
+    earliest = (
+        deadlines.values_list("deadline", flat=True).first(),
+        steps.values_list("escalates_at", flat=True).first(),
+    )
+    return min((moment for moment in earliest if moment is not None), default=None), database_now()
 
 
 def overdue(limit: int) -> list[UUID]:
     """Return the ids of pending requests whose deadline has passed (database clock), the oldest first."""
     due = HumanRequest.objects.filter(status=Status.PENDING, deadline__lte=database_now())
     return list(due.order_by("deadline", "id").values_list("pk", flat=True)[:limit])
+
+
+def due_steps(limit: int) -> list[Escalate]:
+    """Return the commands for steps of escalations that are due (database clock), the oldest first."""
+    now = database_now()
+    due = HumanRequest.objects.filter(status=Status.PENDING, escalates_at__lte=now)
+    in_time = due.filter(Q(deadline=None) | Q(deadline__gt=now)).order_by("escalates_at", "id")
+    steps = in_time.values_list("pk", "escalated")[:limit]
+    return [Escalate(request_id=pk, step=escalated) for pk, escalated in steps]
 
 
 def pending_requests() -> list[HumanRequest]:

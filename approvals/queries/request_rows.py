@@ -20,6 +20,7 @@ from approvals.database.pipeline import execute
 from approvals.domain.request_terms import Place, terms_in
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
 from approvals.queries import large_columns
+from approvals.queries.named_in_steps import name_steps
 from approvals.queries.permissions import Audience
 
 # The columns of the state, and those of the question that are small.
@@ -27,7 +28,7 @@ _COLUMNS = tuple(
     dict.fromkeys(
         [
             *("id", "kind", "status", "requester", "origin_id"),
-            *("opened_at", "deadline", "closed_at", "changed_at", "approvals"),
+            *("opened_at", "deadline", "closed_at", "changed_at", "approvals", "escalated"),
             *(term.name for term in terms_in(Place.WIRE) if not term.large),
         ]
     )
@@ -112,6 +113,7 @@ def _build_rows(found: Sequence[tuple[Any, ...]], assigned: Iterable[tuple[Any, 
         row.assigned_groups = People(groups.get(row.id, ()))
         row.weight = weight
         rows.append(row)
+    name_steps(rows)
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, approved
 from approvals.domain.request_terms import Place, Term, terms_in
 from approvals.models import HumanRequest
+from approvals.queries.named_in_steps import names_for
 
 # What a summary leaves out.
 LARGE_IN_REQUEST = frozenset(
@@ -63,7 +64,7 @@ def recorded_outcome(
 
 
 def on_the_wire(request: HumanRequest) -> dict[str, Any]:
-    """Return a request as programs get it. Reads people: `with_people` first."""
+    """Return a request as programs get it. Reads people: `with_people` first; of several, `name_steps`."""
     return {name: value(request) for name, value in _REQUEST.items()}
 
 
@@ -96,6 +97,18 @@ def _people(request: HumanRequest) -> dict[str, list[str]]:
     }
 
 
+def _steps(request: HumanRequest) -> list[dict[str, Any]]:
+    """Return the steps of the escalation, with the names of those who are there."""
+    if not request.escalation:
+        return []
+    names = names_for(request)
+    steps = []
+    for step in request.escalation:
+        users, groups = names.of(step)
+        steps.append({**step, "users": users, "groups": groups})
+    return steps
+
+
 def _reader(term: Term) -> Callable[[HumanRequest], Any]:
     read = attrgetter(term.name)
     return (lambda request: term.to_wire(read(request))) if term.empty is not ... else read
@@ -108,6 +121,8 @@ _REQUEST: Mapping[str, Callable[[HumanRequest], Any]] = {
     "status": attrgetter("status"),
     "requester": lambda request: request.requester.get_username() if request.requester else None,
     "assignees": _people,
+    "escalation": _steps,
+    "escalated": attrgetter("escalated"),
     "approvals": attrgetter("approvals"),
     "opened_at": lambda request: moment_on_the_wire(request.opened_at),
     "deadline": lambda request: moment_on_the_wire(request.deadline),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from approvals.database.clock import database_now
 from approvals.domain.accounts import on_record
 from approvals.domain.lifecycle import Status, is_overdue
 from approvals.domain.payloads import parse_object
-from approvals.domain.telling import Told
+from approvals.domain.telling import ASKING, Told
 from approvals.models import AuditEntry, Event, HumanRequest, Response, Watch
 from approvals.queries import deciders, permissions
 from approvals.queries.large_columns import defer_large
@@ -29,7 +29,9 @@ REMIND_TIMES = 3
 # More people than this are not told one by one.
 PEOPLE_AT_MOST = 50
 
-_TOLD = (Event.OPENED, Event.REASSIGNED, Event.QUESTIONED, Event.COMMENTED)
+_TOLD = (Event.OPENED, Event.REASSIGNED, Event.ESCALATED, Event.QUESTIONED, Event.COMMENTED)
+# What makes somebody a decider who was not one before.
+_HANDED = {Event.REASSIGNED: Told.REASSIGNED, Event.ESCALATED: Told.ESCALATED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +96,14 @@ def _look(request: HumanRequest, watch: Watch, known: _Known) -> Look:
     entries = known.entries.get(request.pk, ())
     open_now = request.pk in known.audiences and not is_overdue(request.deadline, known.now)
     able = known.deciders.get(request.pk, frozenset()) if open_now else frozenset()
-    told = [each for entry in entries for each in _tell(request, entry, able, known)]
+    told = _once([each for entry in entries for each in _tell(request, entry, able, known)])
     reminders, due_at = watch.reminders, None
     if open_now:
         while (due_at := _reminder_at(request, reminders)) is not None and due_at <= known.now:
             reminders += 1
         if reminders > watch.reminders and not any(each.event == Told.OPENED for each in told):
             voted = known.voted.get(request.pk, frozenset())
-            late = _with_delegates(request, able - voted, known) - voted
+            late = _with_delegates(request, able - voted, known) - voted - _asked_by(told)
             told.append(_telling(request, Told.REMINDER, reminders, late))
     return Look(
         tellings=tuple(each for each in told if 0 < len(each.user_ids) <= PEOPLE_AT_MOST),
@@ -111,6 +113,19 @@ def _look(request: HumanRequest, watch: Watch, known: _Known) -> Look:
     )
 
 
+def _once(told: Sequence[Telling]) -> list[Telling]:
+    """Ask nobody to decide the same request twice at once: of several such events, they hear of the last."""
+    return [
+        replace(each, user_ids=each.user_ids - _asked_by(told[at + 1 :])) if each.event in ASKING else each
+        for at, each in enumerate(told)
+    ]
+
+
+def _asked_by(told: Iterable[Telling]) -> frozenset[int]:
+    """Return who is asked to decide by these."""
+    return frozenset().union(*(each.user_ids for each in told if each.event in ASKING))
+
+
 def _tell(request: HumanRequest, entry: AuditEntry, able: frozenset[int], known: _Known) -> Iterator[Telling]:
     """Return what this entry is to whom. Nobody is told what they did, unless a program did it for them."""
     actor = set() if entry.token_id else {entry.actor_id}
@@ -118,10 +133,10 @@ def _tell(request: HumanRequest, entry: AuditEntry, able: frozenset[int], known:
     if entry.event == Event.OPENED:
         those = _with_delegates(request, able, known)
         yield _telling(request, Told.OPENED, entry.sequence, those - actor)
-    elif entry.event == Event.REASSIGNED:
+    elif entry.event in _HANDED:
         before = _named_before(entry, able)
         new = _with_delegates(request, able - before, known) - _with_delegates(request, before, known)
-        yield _telling(request, Told.REASSIGNED, entry.sequence, new - actor)
+        yield _telling(request, _HANDED[Event(entry.event)], entry.sequence, new - actor)
     elif entry.event == Event.QUESTIONED:
         yield _telling(request, Told.QUESTION, entry.sequence, asker)
     elif entry.event == Event.COMMENTED:

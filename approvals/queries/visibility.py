@@ -19,6 +19,7 @@ from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import parse_object
 from approvals.models import AuditEntry, Event, HumanRequest, Response
 from approvals.queries import large_columns, permissions
+from approvals.queries.named_in_steps import Names, name_steps, read_names
 from approvals.queries.quorum import voted_out
 from approvals.queries.requests import (
     Requests,
@@ -29,6 +30,8 @@ from approvals.queries.requests import (
     unknown_request,
     with_people,
 )
+
+_NAMED = ("users", "groups")
 
 # Bytes of questions in one list at most: as many as one request may have.
 LISTED_BYTES = 1 << 20
@@ -71,6 +74,8 @@ class TimelineEntry:
     policy: dict[str, Any] | None = None
     overridden_by: str | None = None
     """Who reassigned the request in place of the people that the asker named."""
+    added: tuple[Sequence[str], Sequence[str]] = ((), ())
+    """The users and groups whom a step of its escalation has added, or named instead; without those gone."""
     counted: tuple[str, ...] = ()
     """Whose approvals counted when this one closed a request that needs several; "a program" may be one."""
 
@@ -131,6 +136,7 @@ def list_requests(
     ids = _fitting([size for _, size in sizes[:limit]], [pk for pk, _ in sizes])
     asked = large_columns.defer_outcome(HumanRequest.objects.filter(pk__in=ids))
     rows = {row.pk: row for row in with_people(asked)}
+    name_steps(rows.values())
     return [rows[pk] for pk in ids], len(sizes) > len(ids)
 
 
@@ -215,8 +221,8 @@ def viewed_among(user_id: int, request_ids: Collection[UUID]) -> set[UUID]:
 
 
 def was_handed_on(request: HumanRequest, since: datetime) -> bool:
-    """Tell whether somebody has named others to decide the request after this moment."""
-    entries = AuditEntry.objects.filter(request_id=request.pk, event=Event.REASSIGNED)
+    """Tell whether others were named to decide the request after this moment."""
+    entries = AuditEntry.objects.filter(request_id=request.pk, event__in=[Event.REASSIGNED, Event.ESCALATED])
     return entries.filter(recorded_at__gt=since).exists()
 
 
@@ -235,7 +241,20 @@ def history(request: HumanRequest) -> list[TimelineEntry]:
     names = {entry.actor_id: entry.actor.get_username() for entry in entries if entry.actor}
     overriding = {by for text in texts if (by := _overrider(text)) is not None}
     names |= _usernames_of(overriding - names.keys())
-    return [_timeline_entry(entry, text, names) for entry, text in zip(entries, texts, strict=True)]
+    added = read_names([one for entry in entries if (one := _added_by(entry))])
+    return [_timeline_entry(entry, text, names, added) for entry, text in zip(entries, texts, strict=True)]
+
+
+def _added_by(entry: Any) -> Mapping[str, Any] | None:
+    """Return whom this step of the escalation has added, or named instead, by ids; None for other entries."""
+    if entry.event != Event.ESCALATED or entry.said is None:
+        return None
+    said = parse_object(entry.said) or {}
+    try:
+        named = said if said["replace"] else said["added"]
+        return {kind: [one for one in named[kind] if isinstance(one, int | str)] for kind in _NAMED}
+    except NO_FORM:  # somebody may have altered it
+        return None
 
 
 def _overrider(text: Mapping[str, Any]) -> int | None:
@@ -269,7 +288,9 @@ _SAID = Case(
 )
 
 
-def _timeline_entry(entry: Any, text: Mapping[str, Any], names: Mapping[int | None, str]) -> TimelineEntry:
+def _timeline_entry(
+    entry: Any, text: Mapping[str, Any], names: Mapping[int | None, str], added: Names
+) -> TimelineEntry:
     content = None if entry.said is None else parse_object(entry.said)
     return TimelineEntry(
         id=entry.pk,
@@ -288,5 +309,6 @@ def _timeline_entry(entry: Any, text: Mapping[str, Any], names: Mapping[int | No
         on_behalf_of=entry.on_behalf_of.get_username() if entry.on_behalf_of else None,
         policy=text.get("policy"),
         overridden_by=None if (by := _overrider(text)) is None else names.get(by, f"account {by}"),
+        added=added.of(one) if (one := _added_by(entry)) else ((), ()),
         counted=tuple(names.get(one, "a program") for one in (content or {}).get("counted", ())),
     )

@@ -101,6 +101,7 @@ register.filter("with_labels", wording.with_labels)
 register.filter("outcome_words", wording.outcome_in_words)
 register.filter("deciders", wording.deciders_in_words)
 register.filter("status_word", wording.status_in_words)
+register.filter("step_words", wording.step_in_words)
 register.filter("action_heading", wording.action_heading)
 register.filter("if_nobody_decides", wording.if_nobody_decides)
 
@@ -114,6 +115,12 @@ def standing(asked: Any) -> queries.Standing | None:
 @register.filter
 def standing_words(standing: queries.Standing | None) -> str:
     return "" if standing is None else wording.standing_in_words(standing)
+
+
+@register.simple_tag
+def next_steps(asked: Any) -> list[queries.NextStep]:
+    """Return the steps of its escalation that are still to come, if the request is pending."""
+    return queries.next_steps(asked)
 
 
 @register.filter

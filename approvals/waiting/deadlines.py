@@ -1,8 +1,8 @@
-"""The deadline keeper: has timeouts recorded when they are due, with one timer a process.
+"""The deadline keeper: has timeouts and steps of escalations recorded when due, by one timer a process.
 
-Every process watches the deadlines of all pending requests, because any other may be late or dead. The first
-to notice one has the writer record it, which checks the deadline by the database's clock. asyncio's clock
-stops while the machine is suspended, so the keeper never sleeps long before it reads the next deadline again.
+Every process watches the moments of all pending requests, because any other may be late or dead. The first
+to notice one has the writer record it, which checks it by the database's clock. asyncio's clock stops while
+the machine is suspended, so the keeper never sleeps long before it reads again what is due next.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from time import monotonic
-from uuid import UUID
+from typing import TypeAlias
 
 from approvals import queries
 from approvals.database.threads import in_database
-from approvals.domain.commands import Accepted, Expire, Result
+from approvals.domain.commands import Accepted, Escalate, Expire, Result
 from approvals.exceptions import ApprovalError
 from approvals.waiting.outages import Outage
 from approvals.waiting.timer import Timer
@@ -31,14 +31,16 @@ LONGEST_SLEEP = 15.0
 AFTER_NEWS = 1.0
 AFTER_NOTHING = 1.0
 
+Due: TypeAlias = Expire | Escalate
+
 log = logging.getLogger(__name__)
 
 
 class DeadlineKeeper:
     """Runs on the room's loop; `consider` and `note_changes` may be called from any thread.
 
-    `passed` is called with the earliest deadline that has passed, once all timeouts are recorded: where
-    another process recorded them, its hint may be lost.
+    `passed` is called with the earliest moment that has passed, once all that was due is recorded: where
+    another process recorded it, its hint may be lost.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class DeadlineKeeper:
         self._kept: datetime | None = None
         self._news: asyncio.TimerHandle | None = None
         self.kept_at: float | None = None
-        """When all timeouts were last recorded (monotonic clock)."""
+        """When all that was due was last recorded (monotonic clock)."""
 
     def consider(self, deadline: datetime) -> None:
         """Wake up no later than at this deadline of a pending request."""
@@ -61,7 +63,7 @@ class DeadlineKeeper:
             self._timer.wake()
 
     def note_changes(self) -> None:
-        """Read the next deadline within a second, because requests have opened or changed somewhere."""
+        """Read what is due next within a second, because requests have opened or changed somewhere."""
         if self._news is None:
             self._loop.call_soon_threadsafe(self._ask_before_long)
 
@@ -72,19 +74,19 @@ class DeadlineKeeper:
             await self._timer.sleep(pause)
 
     async def record_due(self) -> float:
-        """Have all timeouts recorded that are due; return the seconds until the next may be."""
+        """Have all recorded that is due; return the seconds until more may be."""
         # A deadline considered while the database answers may be missing from its answer: let it wake the
         # keeper.
         considered, self._earliest = self._earliest, None
         self._kept = min((each for each in (self._kept, considered) if each is not None), default=None)
         with self._database.watch():
-            earliest, now = await in_database(queries.next_deadline)
-        overdue = earliest is not None and earliest <= now
-        recorded = not overdue or await self._record_timeouts()
+            earliest, now = await in_database(queries.next_due)
+        due = earliest is not None and earliest <= now
+        recorded = not due or await self._record_all()
         if self._kept is not None and self._kept <= now:
             await self._passed(self._kept)
         self._kept = None if recorded else earliest
-        if overdue:
+        if due:
             return 0.0 if recorded else AFTER_NOTHING
         if earliest is None:
             return LONGEST_SLEEP
@@ -92,13 +94,13 @@ class DeadlineKeeper:
             self._earliest = earliest
         return min((earliest - now).total_seconds(), LONGEST_SLEEP)
 
-    async def _record_timeouts(self) -> bool:
+    async def _record_all(self) -> bool:
         """Return False if nothing was recorded: another process does it, or the writer refused."""
-        found = due = await self._read_overdue()
+        found = due = await self._read_due()
         while due:
-            results, last = await _expire_all(due)
+            results, last = await _submit_all(due)
             # While the last set is written, so that the writer never waits for this reading.
-            found = await self._read_overdue() if len(found) == AT_ONCE else []
+            found = await self._read_due() if len(found) == AT_ONCE else []
             results += await _results(last)
             if not any(isinstance(result, Accepted) and result.changed for result in results):
                 failed = [result for result in results if not isinstance(result, Accepted)]
@@ -108,12 +110,12 @@ class DeadlineKeeper:
             handed_over = set(due[-CHUNK:])
             due = [each for each in found if each not in handed_over]
             if not due:
-                found = due = await self._read_overdue()
+                found = due = await self._read_due()
         return True
 
-    async def _read_overdue(self) -> list[UUID]:
+    async def _read_due(self) -> list[Due]:
         with self._database.watch():
-            return await in_database(queries.overdue, AT_ONCE)
+            return await in_database(_read_due)
 
     def _ask_before_long(self) -> None:
         if self._news is None:
@@ -124,19 +126,24 @@ class DeadlineKeeper:
         self._timer.wake()
 
 
-async def _expire_all(
-    ids: Sequence[UUID],
+def _read_due() -> list[Due]:
+    """Return what is due, deadlines first; what is left comes with the next reading."""
+    timeouts: list[Due] = [Expire(request_id=request_id) for request_id in queries.overdue(AT_ONCE)]
+    return timeouts + queries.due_steps(AT_ONCE - len(timeouts))
+
+
+async def _submit_all(
+    due: Sequence[Due],
 ) -> tuple[list[Result | BaseException], Sequence[Future[Result]]]:
-    """Submit the timeouts; return the results, but for the last set: that is under way.
+    """Submit what is due; return the results, but for the last set: that is under way.
 
     Other processes may have been first.
     """
     results: list[Result | BaseException] = []
     under_way: list[Future[Result]] = []
-    for start in range(0, len(ids), CHUNK):
-        commands = [Expire(request_id=request_id) for request_id in ids[start : start + CHUNK]]
+    for start in range(0, len(due), CHUNK):
         try:
-            following = queue.submit_many(commands)
+            following = queue.submit_many(due[start : start + CHUNK])
         except ApprovalError as error:
             return [*results, error], under_way
         results += await _results(under_way)

@@ -23,6 +23,7 @@ from approvals.domain.commands import (
     Actor,
     Command,
     Comment,
+    Escalate,
     Forget,
     Keyed,
     OpenRequest,
@@ -32,9 +33,11 @@ from approvals.domain.commands import (
     Reschedule,
     View,
 )
+from approvals.domain.escalation import next_moment
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Notification, Response, UserAssignment
 from approvals.queries import deciders, outcome_of, permissions
+from approvals.queries.named_in_steps import read_nameable
 from approvals.writer import callbacks, chain, watches
 from approvals.writer.chain import Draft
 from approvals.writer.comments import Comments
@@ -78,6 +81,8 @@ class Batch:
         self.viewers = chain.viewers(self._concerned(commands, View))
         self.rescheduled = chain.rescheduled(self._concerned(commands, Reschedule))
         self.handed_on = chain.handed_on(self._concerned(commands, Reassign))
+        escalating = self._concerned(commands, Escalate)
+        self.nameable = read_nameable([step for pk in escalating for step in self.rows[pk].escalation])
         self.removals = Removals(self._concerned(commands, Purge, Forget))
         self.comments = Comments([one for one in commands if isinstance(one, Comment)], self.now)
         self.changed: dict[UUID, None] = {}
@@ -86,7 +91,7 @@ class Batch:
         self.figures = Figures()
         self._outcomes: dict[UUID, Outcome] = {}
         self._opened: set[UUID] = set()
-        self._named: dict[UUID, OpenRequest | Reassign] = {}
+        self._named: set[UUID] = set()
         self._responses: list[dict[str, Any]] = []
         self._used_links: list[UUID] = []
         self._drafts: list[Draft] = []
@@ -98,6 +103,8 @@ class Batch:
         # Pending requests that too few may be able to decide by now.
         self._in_question: dict[UUID, HumanRequest] = {}
         self._reassigned: set[UUID] = set()
+        # Requests whose escalation goes on otherwise than their rows said.
+        self._replanned: set[UUID] = set()
 
     def find(self, reference: Reference) -> HumanRequest | None:
         """Return the row that a command names by its id, or the latest one of its key."""
@@ -121,18 +128,26 @@ class Batch:
         self.figures.count_opened(row)
         self.quotas.count_opened(row)
         asked = permissions.Audience(requester_id=row.requester_id, four_eyes=row.four_eyes)
-        self._named[row.pk] = command
+        self._named.add(row.pk)
         self.audiences[row.pk] = asked.with_assignees(None, command.user_ids, command.group_ids)
         self.change(row)
 
-    def reassign(self, row: HumanRequest, command: Reassign) -> None:
-        before, by = self.audiences[row.pk], command.actor.user_id
-        self._named[row.pk] = command
-        self.audiences[row.pk] = before.with_assignees(by, command.user_ids, command.group_ids)
+    def name_deciders(
+        self, row: HumanRequest, by: Actor, user_ids: Collection[Any], group_ids: Collection[int]
+    ) -> None:
+        """Name these to decide, and nobody else."""
+        before = self.audiences[row.pk]
+        self._named.add(row.pk)
+        self.audiences[row.pk] = before.with_assignees(by.user_id, user_ids, group_ids)
         self.check_stuck(row)
-        self.handed_on[row.pk] = command.actor.user_id
         self._reassigned.add(row.pk)
         self.change(row)
+
+    def plan_escalation(self, row: HumanRequest) -> None:
+        """Note when the request's next step of escalation would be due, if it has one."""
+        if row.escalation:
+            row.escalates_at = next_moment(row.escalation, row.escalated, row.opened_at, row.deadline)
+            self._replanned.add(row.pk)
 
     def change(self, row: HumanRequest) -> None:
         row.changed_at = self.now
@@ -276,6 +291,7 @@ class Batch:
             bulk.insert(HumanRequest, [vars(self.rows[pk]) for pk in self._opened])
             self._save(closed, still=Status.PENDING.value)
             self._save(others)
+            self._save_escalation()
             self._end_assignments(closed)
             self._write_assignments()
             bulk.insert(Response, self._responses)
@@ -316,6 +332,10 @@ class Batch:
         rows = [vars(self.rows[pk]) for pk in ids]
         bulk.update(HumanRequest, rows, CHANGING_FIELDS, still=still)
 
+    def _save_escalation(self) -> None:
+        rows = [vars(self.rows[pk]) for pk in self._replanned - self._opened]
+        bulk.update(HumanRequest, rows, ("escalated", "escalates_at"))
+
     def _end_assignments(self, closed: set[UUID]) -> None:
         """End the assignments of closed requests; skip those that are known to have none."""
         named = [pk for pk in closed if pk not in self.audiences or self.audiences[pk].assigned]
@@ -324,15 +344,15 @@ class Batch:
                 bulk.set_field(model, "pending", False, by="request", ids=named)
 
     def _write_assignments(self) -> None:
-        renamed = set(self._named) - self._opened
+        renamed = self._named - self._opened
         if renamed:
             UserAssignment.writing.filter(request_id__in=renamed).delete()
             GroupAssignment.writing.filter(request_id__in=renamed).delete()
         users, groups = [], []
-        for pk, one in self._named.items():
-            of_it = {"request_id": pk, "pending": pk not in self.closed}
-            users += [{**of_it, "user_id": user_id} for user_id in one.user_ids]
-            groups += [{**of_it, "group_id": group_id} for group_id in one.group_ids]
+        for pk in self._named:
+            named, of_it = self.audiences[pk], {"request_id": pk, "pending": pk not in self.closed}
+            users += [{**of_it, "user_id": user_id} for user_id in named.user_ids]
+            groups += [{**of_it, "group_id": group_id} for group_id in named.group_ids]
         bulk.insert(UserAssignment, users)
         bulk.insert(GroupAssignment, groups)
 

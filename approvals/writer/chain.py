@@ -111,7 +111,7 @@ def handed_on(request_ids: Collection[UUID]) -> dict[UUID, int | None]:
 
 def stuck(request_ids: Collection[UUID]) -> set[UUID]:
     """Those of these requests whose trail says that they are stuck, and nothing since that others decide."""
-    last = dict(_recorded(request_ids, "event", Event.STUCK, Event.REASSIGNED))
+    last = dict(_recorded(request_ids, "event", Event.STUCK, Event.REASSIGNED, Event.ESCALATED))
     return {request_id for request_id, event in last.items() if event == Event.STUCK}
 
 

@@ -26,6 +26,7 @@ from approvals.process import failpoints, hints
 from approvals.writer import callbacks, closing_listeners
 from approvals.writer.batch import Batch
 from approvals.writer.rules import changing, commenting, deciding, removing
+from approvals.writer.rules.escalating import escalate
 from approvals.writer.rules.opening import open_request
 from approvals.writer.rules.refusals import unknown
 
@@ -35,6 +36,7 @@ _RULES: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
     asked.Expire: deciding.expire,
     asked.Withdraw: deciding.withdraw,
     asked.Reassign: changing.reassign,
+    asked.Escalate: escalate,
     asked.Comment: commenting.comment,
     asked.Reschedule: changing.reschedule,
     asked.View: changing.view,

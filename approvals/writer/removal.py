@@ -21,7 +21,7 @@ from approvals.writer import callbacks, chain
 
 # The terms that `blank` empties, and all columns that it changes beside those that every rule may change.
 _REMOVED = [term for term in terms_in(Place.ROW) if term.removed is not ...]
-WORDS = (*(term.name for term in _REMOVED), "callback_url", "purged_at")
+WORDS = (*(term.name for term in _REMOVED), "escalates_at", "callback_url", "purged_at")
 
 
 class Shown(NamedTuple):
@@ -100,7 +100,7 @@ def blank(row: HumanRequest, now: datetime) -> None:
     """Take the words out of a row; who, when, how many and the outcome remain."""
     for term in _REMOVED:
         setattr(row, term.name, copy(term.removed))
-    row.answer = row.final_arguments = None
+    row.answer = row.final_arguments = row.escalates_at = None
     row.comment, row.callback_url = "", callbacks.receiver_of(row.callback_url)
     row.purged_at = now
 

@@ -19,7 +19,16 @@ from django.db import connection
 from approvals.database import bulk, conversions
 from approvals.database.clock import CLOCK, as_utc
 from approvals.database.pipeline import begin, execute, limit_transaction_time, together
-from approvals.domain.commands import Answer, Command, Comment, Decision, Keyed, OpenRequest, Reassign
+from approvals.domain.commands import (
+    Answer,
+    Command,
+    Comment,
+    Decision,
+    Escalate,
+    Keyed,
+    OpenRequest,
+    Reassign,
+)
 from approvals.domain.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
 from approvals.queries import permissions
@@ -59,7 +68,8 @@ def read(commands: Sequence[Command]) -> Findings:
         begin()
     ids = {one.request_id for one in commands if not isinstance(one.request_id, Keyed)} | _ids_of_keys(keys)
     user_ids = {one.actor.user_id for one in commands if one.actor.user_id is not None}
-    asked_by_people = bool(user_ids) or any(isinstance(command, Reassign) for command in commands)
+    naming = any(isinstance(command, Reassign | Escalate) for command in commands)
+    asked_by_people = bool(user_ids) or naming
     counted = quotas.accounts_counted(commands)
     saying = user_ids & {one.actor.user_id for one in commands if isinstance(one, Comment)}
     votes = any(isinstance(command, Decision | Answer) for command in commands)

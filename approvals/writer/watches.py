@@ -18,7 +18,7 @@ from approvals.queries.tellings import Look
 from approvals.writer.outboxes import bounded_transaction
 
 # Entries after which somebody may have to hear of a request, beside those that open or close it.
-CHANGES = (Event.REASSIGNED, Event.COMMENTED, Event.QUESTIONED, Event.RESCHEDULED)
+CHANGES = (Event.REASSIGNED, Event.ESCALATED, Event.COMMENTED, Event.QUESTIONED, Event.RESCHEDULED)
 # Longer than looking takes.
 CLAIM = timedelta(seconds=60)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import pydantic
 
+from approvals.domain.escalation import Step
 from approvals.domain.payloads import check_json
 from approvals.exceptions import InvalidRequest
 from orchestration.catalog import titles
@@ -37,6 +38,8 @@ class Orchestration:
     # Names of users and groups, or REVIEWERS. None: the run's owner.
     deciders: Any = None
     four_eyes: bool = False
+    # Steps of `approvals.domain.escalation`, which name users and groups by their names.
+    escalation: Sequence[Step] = ()
 
     @property
     def label(self) -> str:

@@ -11,14 +11,16 @@ import inspect
 import logging
 import pkgutil
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
 from django.apps import apps
 from django.utils.module_loading import module_has_submodule
 
+from approvals.domain.escalation import Step, check_steps
 from approvals.domain.questions import REVIEWERS
+from approvals.exceptions import InvalidRequest
 from approvals.process import forks
 from orchestration.catalog.entries import Check, Orchestration, RegisteredAgent
 from orchestration.catalog.retries import RetryPolicy
@@ -51,6 +53,7 @@ def orchestration(
     check: Check | None = None,
     deciders: Collection[str] | None = None,
     four_eyes: bool = False,
+    escalation: Sequence[Mapping[str, Any]] | None = None,
 ) -> Callable[[F], F]:
     """Register `async def function(run, *, …)` under `name`.
 
@@ -64,10 +67,15 @@ def orchestration(
     it, unless a call says otherwise; without `deciders` any reviewer can then. Names are looked up when
     something is asked. Administrators can override both in the admin.
 
+    `escalation`: who decides what its runs ask as well, or instead, if nobody has after a while, unless a
+    call says so itself; as the term of requests, with names of users and groups. A request without a deadline
+    leaves out shares of the time, each leaves out what would be due after its deadline, and one that any
+    reviewer may decide has nobody added.
+
     Raises TypeError for a function whose signature can't take input by name, and ValueError for a title with
     a field that the function does not take.
     """
-    names = _check_deciders(deciders)
+    names, steps = _check_deciders(deciders), _check_escalation(escalation)
     if not isinstance(four_eyes, bool):
         raise TypeError(f"four_eyes: True or False, not {four_eyes!r}")
 
@@ -85,6 +93,7 @@ def orchestration(
             check=check,
             deciders=names,
             four_eyes=four_eyes,
+            escalation=steps,
         )
         _add(_orchestrations, (name, version), entry)
         return function
@@ -244,6 +253,18 @@ def _check_deciders(deciders: Any) -> Any:
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f"deciders: names of groups and users, in a list, or REVIEWERS, not {deciders!r}")
     return names
+
+
+def _check_escalation(escalation: Any) -> Sequence[Step]:
+    try:
+        steps = check_steps(() if escalation is None else escalation)
+    except InvalidRequest as error:
+        raise ValueError(error.detail) from None
+    for at, step in enumerate(steps):
+        for name in (*step["users"], *step["groups"]):
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"escalation[{at}]: users and groups are names, not {name!r}")
+    return tuple(steps)
 
 
 def _first_paragraph(function: Function) -> str:

@@ -180,9 +180,9 @@ def _triggers() -> Fault:
 
 
 def _deadlines() -> Fault:
-    earliest, now = queries.next_deadline()
+    earliest, now = queries.next_due()
     late = 0.0 if earliest is None else (now - earliest).total_seconds()
-    return f"a timeout is late by {late:.0f} s" if late > IN_TIME else None
+    return f"a timeout or an escalation is late by {late:.0f} s" if late > IN_TIME else None
 
 
 # The channel layer

@@ -1,4 +1,4 @@
-"""Find out who decides a run's request, at the moment when it is opened.
+"""Find out who decides a run's request, and who if nobody does, at the moment when it is opened.
 
 In this order: the assignees that the call names, the administrator's override for the orchestration, the
 deciders that it was registered with, the run's owner. Only what the call itself names is part of its question
@@ -14,10 +14,15 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
+from approvals.conf import approval_settings
+from approvals.domain.escalation import Step, steps_that_fit
+from approvals.domain.payloads import seconds
 from approvals.domain.questions import REVIEWERS
+from approvals.domain.term_rules import OMITTED
 from approvals.exceptions import InvalidRequest
 from approvals.writer.chain import as_text
 from orchestration.catalog import Kind, find_orchestration
+from orchestration.catalog.entries import Orchestration
 from orchestration.models import DecidersOverride
 
 
@@ -46,13 +51,30 @@ class UnknownName:
 def resolve_terms(kind: Kind, owner: Any, terms: Mapping[str, Any]) -> dict[str, Any]:
     """Return a call's terms with those who decide now; InvalidRequest where a name is unknown.
 
-    The terms lack `assignees` if the call names nobody, and have `named_four_eyes` if it does not say whether
-    the requester may decide.
+    The terms lack `assignees` if the call names nobody, and `escalation` if it says nothing of that; they
+    have `named_four_eyes` if it does not say whether the requester may decide.
     """
+    code = find_orchestration(*kind)
+    now = _resolve_deciders(code, owner, terms)
+    if "escalation" not in now and code.escalation:
+        now["escalation"] = escalation_of(code, now)
+    return now
+
+
+def escalation_of(code: Orchestration, terms: Mapping[str, Any]) -> list[Step]:
+    """Return the steps of the orchestration's escalation that fit a request with these terms."""
+    timeout = terms.get("timeout", OMITTED)
+    if timeout is OMITTED:
+        timeout = approval_settings().default_timeout
+    timeout = seconds(timeout, "timeout", none_allowed=True)
+    return steps_that_fit(code.escalation, timeout, anybody=terms.get("assignees") is REVIEWERS)
+
+
+def _resolve_deciders(code: Orchestration, owner: Any, terms: Mapping[str, Any]) -> dict[str, Any]:
     names_nobody, says_nothing = "assignees" not in terms, "named_four_eyes" in terms
     if not (names_nobody or says_nothing):
         return dict(terms)
-    code, override = find_orchestration(*kind), DecidersOverride.objects.filter(orchestration=kind[0]).first()
+    override = DecidersOverride.objects.filter(orchestration=code.name).first()
     by_override = names_nobody and override is not None and override.names_somebody
     names = override.names if override is not None and by_override else code.deciders
     now = dict(terms)
@@ -63,10 +85,10 @@ def resolve_terms(kind: Kind, owner: Any, terms: Mapping[str, Any]) -> dict[str,
     if names_nobody:
         # The owner can't be the second pair of eyes.
         default = REVIEWERS if owner is None or (says_nothing and now["four_eyes"]) else [owner]
-        now["assignees"] = default if names is None else _assignees(names, kind[0])
+        now["assignees"] = default if names is None else _assignees(names, code.name)
     if override is not None and by_override:
         now["override"] = {
-            "orchestration": kind[0],
+            "orchestration": code.name,
             "by": override.changed_by_id,
             "at": as_text(override.changed_at),
         }

@@ -96,6 +96,7 @@ class Run:
         required: int = 1,
         four_eyes: bool | None = None,
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
+        escalation: Sequence[Mapping[str, Any]] | None = None,
         on_timeout: str = "reject",
         key: str | None = None,
         keep_open: bool = False,
@@ -107,7 +108,8 @@ class Run:
         seconds. `severity` is "normal" or "high"; lists show the arguments that `highlight` names, else the
         first two. `assignees` and `four_eyes` omitted: as an administrator has set them for the
         orchestration, else as it was registered, else the owner and False. REVIEWERS names any reviewer,
-        OWNER the run's owner. Raises Withdrawn where the request was withdrawn.
+        OWNER the run's owner. `escalation` says who decides as well, or instead, if nobody has after a while;
+        omitted: as the orchestration was registered. Raises Withdrawn where the request was withdrawn.
 
         If this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn. With
         `keep_open` it stays open, and another call with the same `key` waits for it.
@@ -124,7 +126,7 @@ class Run:
             # As calls were recorded before orchestrations could set it.
             **({"named_four_eyes": False} if four_eyes is None else {"four_eyes": four_eyes}),
             "on_timeout": on_timeout,
-            **self._terms(assignees, timeout),
+            **self._terms(assignees, timeout, escalation),
         }
         ask = partial(self._open, Kind.APPROVAL, title, terms, details)
         meaning = gate.meaning(Kind.APPROVAL, title, terms)
@@ -155,14 +157,15 @@ class Run:
         assignees: Collection[Any] | None = None,
         severity: str = "normal",
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
+        escalation: Sequence[Mapping[str, Any]] | None = None,
         key: str | None = None,
         keep_open: bool = False,
         on_question: OnQuestion | None = None,
     ) -> Any:
         """Ask a question and return the answer; raise TimedOut where there is none in time and no default.
 
-        `assignees`, `severity`, `timeout`, `keep_open` and `on_question` are as for `approve`. Raises
-        Withdrawn where the question was withdrawn.
+        `assignees`, `severity`, `timeout`, `escalation`, `keep_open` and `on_question` are as for `approve`.
+        Raises Withdrawn where the question was withdrawn.
         """
         terms = {
             "severity": severity,
@@ -170,7 +173,7 @@ class Run:
             "multiple": multiple,
             "schema": schema,
             "default": default,
-            **self._terms(assignees, timeout),
+            **self._terms(assignees, timeout, escalation),
         }
         ask = partial(self._open, Kind.CLARIFICATION, title, terms, details)
         meaning = gate.meaning(Kind.CLARIFICATION, title, terms)
@@ -226,8 +229,16 @@ class Run:
         open_ = gate.aopen_approval if kind is Kind.APPROVAL else gate.aopen_clarification
         return await open_(title, details=details, **now, **of_this_key)
 
-    def _terms(self, assignees: Collection[Any] | None, timeout: float | timedelta | None) -> dict[str, Any]:
-        """Build the terms of every question; without `assignees`, they are looked up when it is opened."""
+    def _terms(
+        self,
+        assignees: Collection[Any] | None,
+        timeout: float | timedelta | None,
+        escalation: Sequence[Mapping[str, Any]] | None = None,
+    ) -> dict[str, Any]:
+        """Build the terms of every question.
+
+        Without `assignees` or `escalation`, these are looked up when it is opened.
+        """
         if assignees is None or assignees is OWNER:
             # No names: a replay does not compare who decides.
             named = "owner"
@@ -239,6 +250,7 @@ class Run:
             named = questions.assignees_as_named(people["assignees"])
         return {
             **people,
+            **({} if escalation is None else {"escalation": escalation}),
             "named": named,
             "timeout": timeout,
             "requester": self.owner,

@@ -75,7 +75,8 @@ def nobody() -> Reply:
 class AskedRequest:
     """A request of a run under test. `assignees` are those whom the run named.
 
-    `timeout` is in seconds. `outcome` is None while the request is open.
+    `escalation` has the steps that it would have; no time passes for them in a test. `timeout` is in seconds.
+    `outcome` is None while the request is open.
     """
 
     id: UUID
@@ -86,6 +87,7 @@ class AskedRequest:
     timeout: float | None
     opened_at: datetime
     assignees: Any
+    escalation: list[dict[str, Any]] = field(default_factory=list)
     severity: Severity = Severity.NORMAL
     arguments: dict[str, Any] = field(default_factory=dict)
     highlight: list[str] = field(default_factory=list)

@@ -21,6 +21,7 @@ from orchestration.catalog.signatures import Function, check_orchestration
 from orchestration.models import Run as RunRow
 from orchestration.models import RunStatus
 from orchestration.policies import allowlists
+from orchestration.policies.deciders import escalation_of
 from orchestration.runs.call_records import Call
 from orchestration.runs.execution import Execution
 from orchestration.runs.journal import Claimed, Ownership
@@ -223,9 +224,11 @@ class _Run(Run):
         said = {**terms, "details": details}
         if "named_four_eyes" in terms:
             said["four_eyes"] = entry.four_eyes
+        named = terms.get("assignees", entry.deciders)
+        if "escalation" not in terms:
+            said["escalation"] = escalation_of(entry, {**terms, "assignees": named})
         asked = gate.check_asked(kind, title, said)
         fields = AskedRequest.__dataclass_fields__
-        named = terms.get("assignees", entry.deciders)
         request = AskedRequest(
             id=new_id(),
             kind=kind,

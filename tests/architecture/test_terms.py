@@ -43,16 +43,22 @@ RULES: Mapping[str, tuple[str, str]] = {
         "people, keys, the installation's default timeout, its callback hosts; what a deadline may approve",
         (
             "title arguments assignees requester key origin timeout callback_url default required four_eyes"
-            " on_timeout"
+            " on_timeout escalation"
         ),
     ),
     "approvals/domain/questions.py": (
         "assignees as they were named; four eyes that come from elsewhere; how questions were compared once",
         "assignees four_eyes title arguments timeout default",
     ),
+    "approvals/domain/escalation.py": ("steps in the time that there is", "escalation timeout"),
     "approvals/domain/lookalikes.py": ("`title` of a JSON Schema", "title"),
     "approvals/domain/masking.py": ("`key` of a header", "key"),
     "approvals/queries/assignees.py": ("whether enough people may decide", "assignees required four_eyes"),
+    "approvals/queries/escalation.py": (
+        "whether enough people are left; what is next",
+        "four_eyes escalation",
+    ),
+    "approvals/queries/named_in_steps.py": ("the names in steps", "escalation"),
     "approvals/queries/permissions.py": (
         "who may decide: four eyes; `requester` allows",
         "four_eyes requester",
@@ -64,8 +70,8 @@ RULES: Mapping[str, tuple[str, str]] = {
     "approvals/queries/request_rows.py": ("who asked is read along; four eyes", "requester four_eyes"),
     "approvals/queries/requests.py": ("people are read along", "requester"),
     "approvals/queries/serialization.py": (
-        "people by name; an outcome's arguments and verdict; an origin may be long",
-        "requester assignees arguments on_timeout origin",
+        "people by name, those of steps, too; an outcome's arguments and verdict; an origin may be long",
+        "requester assignees arguments on_timeout origin escalation",
     ),
     "approvals/queries/visibility.py": (
         "what a shortened id may mean, for people; what else an origin asks",
@@ -83,25 +89,25 @@ RULES: Mapping[str, tuple[str, str]] = {
         "title arguments default assignees",
     ),
     "approvals/trail/verification/rows.py": (
-        "facts of entries",
-        "arguments multiple origin key callback_url requester assignees",
+        "facts of entries; when the next step is due",
+        "arguments multiple origin key callback_url requester assignees escalation",
     ),
     "approvals/trail/exports/formats.py": ("`title` of a text", "title"),
     "approvals/trail/seals/records.py": ("`key` that signs", "key"),
     "approvals/web/api/asking.py": ("people by name", "title assignees requester"),
     "approvals/web/api/requests.py": ("decisions, the trail in words", "arguments required requester"),
     "approvals/web/api/schemas.py": (
-        "an example of each kind; assignees, choices and origin have a form of their own",
-        "title details arguments highlight timeout key choices origin assignees default",
+        "an example of each kind; assignees, choices, origin and escalation have a form of their own",
+        "title details arguments highlight timeout key choices origin assignees default escalation",
     ),
     "approvals/web/api/validation.py": ("choices have two forms", "choices"),
     "approvals/web/api/wire.py": (
-        "an example; people by name; an outcome's arguments",
-        "title details arguments highlight on_timeout origin requester assignees default",
+        "an example; people by name, those of steps, too; an outcome's arguments",
+        "title details arguments highlight on_timeout origin requester assignees default escalation",
     ),
     "approvals/writer/batch.py": (
-        "closing: votes that count, what a deadline decides",
-        "required four_eyes on_timeout default key arguments",
+        "closing: votes that count, what a deadline decides; when the next step is due",
+        "required four_eyes on_timeout default key arguments escalation",
     ),
     "approvals/writer/callbacks.py": ("posts there; `key` that signs", "callback_url key"),
     "approvals/writer/chain.py": (
@@ -122,6 +128,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "votes and edits; a run withdraws what it asked",
         "required editable arguments origin",
     ),
+    "approvals/writer/rules/escalating.py": ("whom a step names", "assignees escalation"),
     "approvals/writer/rules/opening.py": (
         "deadlines, keys, the hash of arguments; four eyes that come from elsewhere",
         "title key timeout origin arguments four_eyes",

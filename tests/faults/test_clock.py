@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -12,7 +13,7 @@ from django.db.models import Max
 
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
-from approvals.models import HumanRequest
+from approvals.models import AuditEntry, HumanRequest
 from orchestration.models import Run
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person
@@ -53,6 +54,27 @@ async def test_a_server_whose_clock_is_an_hour_off_decides_and_expires_as_all_ot
     report = await installation.audited()
     assert report.outcomes == {"approved": 2 * MANY, "timed_out": 2 * MANY}
     assert (report.steps_performed, report.steps_repeated) == (2 * MANY, 0)
+
+
+@pytest.mark.stacks("postgresql-redis")
+async def test_of_four_servers_one_an_hour_off_takes_each_step_of_an_escalation_once(
+    installation: Installation,
+) -> None:
+    """Fault 8: a step is due by the database's clock, and who comes second changes nothing."""
+    await installation.serve(3)
+    await installation.serve(SAYSO_TEST_CLOCK_SHIFT=str(HOUR))
+    async with asyncio.timeout(PATIENCE):
+        ann, bob = [await installation.person(name) for name in ("ann", "bob")]
+        steps = [{"after": after, "users": [bob.name], "replace": after > 1} for after in (1, 2)]
+        asked = await ann.ask_many("Late", MANY, assignees={"users": [ann.name]}, escalation=steps)
+        await in_database(until_escalated, asked, len(steps))
+        for number, each in enumerate(asked):
+            await bob.decide(each, at=number % 4)
+    taken = await in_database(steps_taken, asked)
+    assert sorted(taken) == sorted((each, step) for each in asked for step in (1, 2))
+    assert all(late >= timedelta(seconds=step) for (_, step), late in taken.items())
+    report = await installation.audited()
+    assert report.outcomes == {"approved": MANY}
 
 
 @pytest.mark.stacks("sqlite-memory")
@@ -113,6 +135,26 @@ def until_blocked_past(due: Sequence[str]) -> None:
     while database_now() <= last:
         pass
     assert is_blocked(), "no loop was blocked across the deadline"
+
+
+def until_escalated(asked: Sequence[str], steps: int) -> None:
+    """Ask the database until all these have had so many steps."""
+    while HumanRequest.objects.filter(pk__in=asked, escalated=steps).count() < len(asked):
+        pass
+
+
+def steps_taken(asked: Sequence[str]) -> dict[tuple[str, int], timedelta]:
+    """How long after its opening each step was taken, by request and number; each once."""
+    entries = AuditEntry.objects.filter(request_id__in=asked, event="escalated").select_related("request")
+    found = [
+        (
+            (str(one.request_id), json.loads(one.canonical)["facts"]["step"]),
+            one.recorded_at - one.request.opened_at,
+        )
+        for one in entries
+    ]
+    assert len(dict(found)) == len(found)
+    return dict(found)
 
 
 def is_blocked() -> bool:

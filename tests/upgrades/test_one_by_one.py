@@ -19,7 +19,7 @@ def test_who_does_not_know_a_column_yet_inserts_its_default() -> None:
     make.approval()
     fields: list[Any] = list(HumanRequest._meta.concrete_fields)
     younger = {one.column for one in fields if one.has_db_default()}
-    assert {"severity", "highlight"} <= younger
+    assert {"severity", "highlight", "escalation", "escalated"} <= younger
     known = ", ".join(
         f'"{one.column}"' for one in fields if one.column not in younger and not one.primary_key
     )
@@ -29,3 +29,4 @@ def test_who_does_not_know_a_column_yet_inserts_its_default() -> None:
         cursor.execute(statement, [key.get_db_prep_value(new_id(), connection)])
     asked = HumanRequest.objects.latest("id")
     assert (asked.severity, asked.highlight, asked.counted_bytes) == ("normal", [], 0)
+    assert (asked.escalation, asked.escalated) == ([], 0)

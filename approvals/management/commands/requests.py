@@ -48,6 +48,7 @@ class Command(ScreenCommand):
         person = acting_person(username)
         state = None if status == "all" else status
         found = queries.list_inbox(person.pk, status=state, mine=mine, limit=limit + 1)
+        queries.name_steps(found)
         requests = [queries.on_the_wire(row) for row in found[:limit]]
         if json:
             self.screen.json(requests)

@@ -19,6 +19,10 @@ ASKED = tuple(term.name for term in terms_in(Place.ROW | Place.ENTRY) if Place.P
 FIRST_POLICY = 3
 _LATER = [term for term in terms_in(Place.POLICY) if term.since > FIRST_POLICY]
 
+# Events that say who decides from then on, and those whose words a row, its responses or assignments have.
+_NAMING = frozenset({Event.OPENED, Event.REASSIGNED, Event.ESCALATED})
+_WITH_WORDS = _NAMING | {Event.DECIDED, Event.PURGED, Event.ANSWERED}
+
 
 class Response(NamedTuple):
     """A response without its words."""
@@ -59,6 +63,8 @@ class Replay:
     # None: removed.
     assigned: Assigned | None = None
     handed_on: bool = False
+    # How many steps of its escalation were done.
+    escalated: int = 0
     # The facts of the first entry, which are never removed; None in older formats.
     asked: Mapping[str, Any] | None = None
     # The hash of those who were named last, if an entry has it.
@@ -106,7 +112,8 @@ class Replay:
             self._take_removal(named, content)
         elif content is None:
             self.unexplained.add(named["sequence"])
-        if event in {Event.OPENED, Event.DECIDED, Event.PURGED, Event.REASSIGNED, Event.ANSWERED} or outcome:
+        self.escalated += event == Event.ESCALATED
+        if event in _WITH_WORDS or outcome:
             words = None if content is None else read_canonical(content)
             self._take_response(named, words)
             self._take_assigned(event, words)
@@ -131,7 +138,7 @@ class Replay:
             return
         if event == Event.OPENED and named is self.opened:
             self.asked = named["facts"]
-        if event in {Event.OPENED, Event.REASSIGNED}:
+        if event in _NAMING:
             self.assignees = named["facts"]["assignees"]
         if event == Event.PURGED:
             self.rest = named["facts"].get("rest", self.rest)
@@ -176,8 +183,8 @@ class Replay:
 
     def _take_assigned(self, event: str, content: Mapping[str, Any] | None) -> None:
         match event:
-            case Event.OPENED | Event.REASSIGNED:
-                self.handed_on = event == Event.REASSIGNED
+            case Event.OPENED | Event.REASSIGNED | Event.ESCALATED:
+                self.handed_on = event != Event.OPENED
                 self.assigned = None if content is None else _read_assigned(content)
             case Event.PURGED if content and "users" in content.get("kept", {}) and not self.handed_on:
                 self.assigned = _read_assigned(content["kept"])

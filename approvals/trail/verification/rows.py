@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from approvals.domain.escalation import next_moment
 from approvals.domain.lifecycle import Status
-from approvals.domain.payloads import canonical, digest
+from approvals.domain.payloads import canonical, digest, read_canonical
 from approvals.domain.request_terms import TERMS, Place, terms_in
 from approvals.models import ORIGIN_ID_LIMIT, Event
 from approvals.trail.verification.replay import ASKED, FIRST_POLICY, Assigned, Replay, Response, Words
@@ -114,6 +115,7 @@ def _expected_columns(replay: Replay) -> dict[str, Any]:
         "closed_at": _moment(closed["recorded_at"]) if closed else None,
         "decided_by_id": closed["actor"] if closed else None,
         "approvals": replay.approvals,
+        "escalated": replay.escalated,
     }
     if replay.opened and replay.opened["event"] == Event.OPENED:
         expected["opened_at"] = _moment(replay.opened["recorded_at"])
@@ -127,7 +129,15 @@ def _expected_columns(replay: Replay) -> dict[str, Any]:
             "kind": replay.last["kind"],
             "deadline": policy["deadline"] and _moment(policy["deadline"]),
         }
-    return expected
+    return expected | {"escalates_at": _next_step(replay, expected)}
+
+
+def _next_step(replay: Replay, expected: Mapping[str, Any]) -> datetime | None:
+    """Return when the next step of the escalation is due; None also for what could not be asked with one."""
+    steps = read_canonical(replay.told.get("escalation", "[]"))
+    if not steps:
+        return None
+    return next_moment(steps, replay.escalated, expected["opened_at"], expected["deadline"])
 
 
 def _is_asked_by(requester: int | None, opened: Mapping[str, Any]) -> bool:

@@ -63,10 +63,13 @@ def _terms_said(question: Question) -> dict[str, Any]:
         for term in terms_in(Place.BODY, Kind(question.kind))
         if field_name(term) in question.model_fields_set
     }
-    return {
-        name: value.model_dump(exclude_defaults=True) if isinstance(value, BaseModel) else value
-        for name, value in said.items()
-    }
+    return {name: _plain(value) for name, value in said.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_defaults=True)
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def reviewers_alone(names: Assignees, field: str = "") -> bool:

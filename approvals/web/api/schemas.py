@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from approvals.deciding import COMMENT_LIMIT
 from approvals.domain.lifecycle import Kind
+from approvals.domain.payloads import LONGEST_DURATION
 from approvals.domain.request_terms import TERMS, URL_LIMIT, Place, Term, terms_in
 from approvals.domain.term_rules import OMITTED
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
@@ -98,8 +99,19 @@ Choices: TypeAlias = Annotated[
 ]
 
 
+class EscalationStep(Body):
+    """Who decides as well, or instead, if the request is still pending by then; users or groups, or both."""
+
+    after: float = Field(
+        gt=0, le=LONGEST_DURATION, description="Below 1: a share of its time. 1 or more: seconds."
+    )
+    users: list[Name] = Field(default=[], max_length=1000)
+    groups: list[Name] = Field(default=[], max_length=1000)
+    replace: bool = Field(default=False, description="true: from then on only these decide.")
+
+
 # The terms that HTTP has in a form of its own.
-_FORMS: Mapping[str, Any] = {"choices": Choices, "origin": Origin}
+_FORMS: Mapping[str, Any] = {"choices": Choices, "origin": Origin, "escalation": list[EscalationStep]}
 
 
 def _body_field(term: Term) -> tuple[Any, Any]:

@@ -64,6 +64,7 @@ APPROVAL_EXAMPLE: dict[str, Any] = {
     "requester": "billing",
     "assignees": {"users": ["ann"], "groups": ["finance"]},
     "approvals": 0,
+    "escalated": 0,
     "opened_at": "2026-11-22T09:30:00.120000Z",
     "deadline": "2026-11-22T09:35:00.120000Z",
     "on_timeout": "reject",
@@ -105,8 +106,22 @@ class Names(BaseModel):
     groups: list[str]
 
 
+class StepOnTheWire(BaseModel):
+    """A step of a request's escalation: who decides as well from then on, or, with `replace`, instead."""
+
+    after: float
+    users: list[str]
+    groups: list[str]
+    replace: bool
+
+
+# The terms that programs read in a form of their own.
+_FORMS: dict[str, Any] = {"escalation": list[StepOnTheWire]}
+
+
 def _wire_field(term: Term) -> tuple[Any, Any]:
-    return make_field(term, term.type, null=term.empty is not ... or NoneType in get_args(term.type))
+    type_ = _FORMS.get(term.name, term.type)
+    return make_field(term, type_, null=term.empty is not ... or NoneType in get_args(term.type))
 
 
 @with_terms(terms_in(Place.WIRE), _wire_field)
@@ -123,6 +138,7 @@ class RequestOnTheWire(BaseModel):
     approvals: int = Field(
         description="Approvals so far. One counts if who gave it may decide when the request closes."
     )
+    escalated: int = Field(description="How many steps of its `escalation` were done.")
     opened_at: str = Field(json_schema_extra=MOMENT)
     deadline: str | None = Field(json_schema_extra=MOMENT)
 

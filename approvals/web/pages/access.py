@@ -97,7 +97,7 @@ def _has_seen(request: HttpRequest, trail: list[queries.TimelineEntry]) -> bool:
 
 def _stuck_is_on_record(asked: Any, trail: list[queries.TimelineEntry]) -> bool:
     """Tell whether the trail says so, if too few people may decide the request."""
-    events = [entry.event for entry in trail if entry.event in {"stuck", "reassigned"}]
+    events = [entry.event for entry in trail if entry.event in {"stuck", "reassigned", "escalated"}]
     return asked.status != Status.PENDING or events[-1:] == ["stuck"] or not queries.standing(asked).stuck
 
 

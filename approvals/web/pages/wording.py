@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals.domain.lifecycle import Kind, Status
-from approvals.queries import Standing, TimelineEntry
+from approvals.queries import NextStep, Standing, TimelineEntry
 
 KINDS = {Kind.APPROVAL: "Approval", Kind.CLARIFICATION: "Question"}
 
@@ -74,6 +74,12 @@ def deciders_in_words(asked: Any) -> str:
     return ", ".join(sorted(names)) or "Any reviewer"
 
 
+def step_in_words(step: NextStep) -> str:
+    """Say who decides from a step of the escalation on: `also ann, the group leads`."""
+    names = ", ".join([*step.users, *(f"the group {name}" for name in step.groups)]) or "nobody"
+    return f"only {names}" if step.replace else f"also {names}"
+
+
 def too_few(required: object, able: object) -> str:
     """Say that a pending request can't be approved: `required` people must approve it, only `able` may."""
     who = f"only {able}" if able else "nobody"
@@ -132,10 +138,8 @@ def _sentence(entry: TimelineEntry, who: str, said: dict[str, Any], required: in
         return remark
     if entry.event == "decided":
         return _decision_in_words(entry, who, said, required)
-    if entry.event == "timed_out":
-        return _timeout_in_words(said)
-    if entry.event == "stuck":
-        return too_few(said.get("required"), said.get("able"))
+    if by_rule := _rule_in_words(entry, said):
+        return by_rule
     if entry.event == "refused":
         reason = REFUSALS.get(str(said.get("code")), "refused")
         return f"{who} tried to {_attempt(said)}: {reason}"
@@ -165,6 +169,25 @@ def _decision_in_words(entry: TimelineEntry, who: str, said: dict[str, Any], req
     more = f", one of {required} that are needed" if not entry.outcome and required > 1 else ""
     counted = f"; the approvals of {_join_names(entry.counted)} count" if entry.counted else ""
     return f"{word} by {who}{edited}{more}{counted}"
+
+
+def _rule_in_words(entry: TimelineEntry, said: dict[str, Any]) -> str:
+    """Say what happened by itself; empty for what somebody did."""
+    if entry.event == "timed_out":
+        return _timeout_in_words(said)
+    if entry.event == "escalated":
+        return _escalation_in_words(entry, said)
+    return too_few(said.get("required"), said.get("able")) if entry.event == "stuck" else ""
+
+
+def _escalation_in_words(entry: TimelineEntry, said: dict[str, Any]) -> str:
+    users, groups = entry.added
+    names = [*users, *(f"the group {name}" for name in groups)]
+    if not names:
+        return "Escalated" if entry.content is None else "Escalated: nobody was added"
+    if said.get("replace"):
+        return f"Escalated: only {_join_names(names)} may decide now"
+    return f"Escalated to {_join_names(names)}"
 
 
 def _timeout_in_words(said: dict[str, Any]) -> str:

@@ -29,7 +29,8 @@ def reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
         return allowed
     if refused := check_state(batch, command.actor, row, said):
         return refused
-    batch.reassign(row, command)
+    batch.name_deciders(row, command.actor, command.user_ids, command.group_ids)
+    batch.handed_on[row.pk] = command.actor.user_id
     facts = {"assignees": hash_of_assignees(command.user_ids, command.group_ids)}
     batch.record(row, Event.REASSIGNED, command.actor, said, facts=facts, allowed_by=allowed)
     return Accepted(outcome=outcome_of(row))
@@ -73,6 +74,7 @@ def reschedule(batch: Batch, command: Reschedule, row: HumanRequest) -> Result:
         return Accepted(outcome=outcome_of(row))
     before, row.deadline = row.deadline, batch.now + timedelta(seconds=command.timeout)
     batch.rescheduled.add(row.pk)
+    batch.plan_escalation(row)
     batch.change(row)
     moments = {"before": before and before.isoformat(), "deadline": row.deadline.isoformat()}
     batch.record(row, Event.RESCHEDULED, command.actor, moments, allowed_by=command.actor.channel.value)

@@ -33,6 +33,7 @@ def open_request(batch: Batch, command: OpenRequest) -> Result:
     if refused := batch.quotas.refuse(command):
         return refused
     row = _row_of(command, batch.now, round_number=earlier.round + 1 if earlier else 1)
+    batch.plan_escalation(row)
     batch.add(row, command)
     on_behalf_of = command.requester_id if command.requester_id != command.actor.user_id else None
     # Every account may ask, whatever it may decide.

@@ -71,7 +71,7 @@ class Keeper(Requests):
         reads: dict[str, Callable[[], Any]] = {
             **self._lists,
             "re-check": lambda: queries.changed_since(since),
-            "next deadline": lambda: (queries.next_deadline(), queries.overdue(DUE_AT_ONCE)),
+            "next deadline": lambda: (queries.next_due(), queries.overdue(DUE_AT_ONCE)),
         }
         found = {name: await in_database(_median_of, read) for name, read in reads.items()}
         return {"decision": decisions, **found}, told

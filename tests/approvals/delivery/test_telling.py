@@ -22,14 +22,16 @@ from approvals.database import clock
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.delivery.dispatcher import Dispatcher
+from approvals.delivery.messages import compose
 from approvals.delivery.notifications import NotificationCarrier
 from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.delivery.service import Workers
-from approvals.domain.commands import Actor, Channel, Reschedule
+from approvals.domain.commands import Actor, Channel, Escalate, Reschedule
 from approvals.models import Destination, Notification, Preference, Watch
 from approvals.process import hints
 from approvals.process.telemetry import REGISTRY
 from approvals.queries import tellings
+from approvals.queries.notices import notices
 from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from approvals.writer import notifications, outboxes, queue, watches
@@ -102,6 +104,10 @@ def _clock() -> Iterator[None]:
 
 def reassign(actor: Actor, request: str, *people: User) -> None:
     deciding.reassign(actor, request, [person.username for person in people])
+
+
+def escalate(request: str, step: int) -> None:
+    queue.write(Escalate(request_id=queries.as_id(request), step=step))
 
 
 def a_moment_ago() -> dict[str, Any]:
@@ -186,6 +192,33 @@ class TestWhoIsTold:
         reassign(PROGRAM, request, bob)
         reassign(PROGRAM, request, ada, bob)
         assert all_told()[2:] == [("reassigned", 4, "ada")]
+
+    @both_databases
+    def test_to_whom_it_is_escalated_hears_of_it_once_and_who_had_it_does_not(
+        self, ada: User, bob: User
+    ) -> None:
+        olga = make.user("olga")
+        make.delegation(olga, make.user("deputy"))
+        steps = [{"after": 0.1, "users": [ada, bob]}, {"after": 0.2, "users": [olga, bob], "replace": True}]
+        request = make.approval(assignees=[ada], timeout=1000, escalation=steps)
+        look()
+        clock_moved(150)
+        escalate(request, 0)
+        assert all_told()[1:] == [("escalated", 2, "bob")]
+        Watch.writing.update(due_at=database_now(), told_to=0)
+        assert len(all_told()) == 2
+        clock_moved(100)
+        escalate(request, 1)
+        assert all_told()[2:] == [("escalated", 3, "deputy"), ("escalated", 3, "olga")]
+
+    def test_nobody_is_asked_twice_at_once(self, ada: User, bob: User) -> None:
+        """What opened and was escalated or handed on before anybody looked."""
+        steps = [{"after": 0.1, "users": [bob]}]
+        request = make.approval(assignees=[ada], timeout=1000, escalation=steps)
+        clock_moved(150)
+        escalate(request, 0)
+        reassign(PROGRAM, request, ada, bob, make.user("carl"))
+        assert all_told() == [("escalated", 2, "bob"), ("opened", 1, "ada"), ("reassigned", 3, "carl")]
 
     def test_who_could_decide_as_a_reviewer_is_not_told_of_being_named(self, ada: User) -> None:
         rita = make.reviewer("rita")
@@ -522,6 +555,19 @@ class TestSending:
         assert f'href="{URL}/requests/{request}/"' in html
         assert "secret" not in text + html
         assert "src=" not in html
+
+    def test_an_escalation_says_that_nobody_decided(self, ada: User, bob: User) -> None:
+        steps = [{"after": 0.1, "users": [bob]}]
+        request = make.approval("Pay", assignees=[ada], requester=ada, timeout=1000, escalation=steps)
+        look()
+        clock_moved(150)
+        escalate(request, 0)
+        look()
+        (notice,) = notices(Notification.objects.filter(event="escalated").values_list("pk", flat=True))
+        message = compose(notice)
+        assert message.subject == "Escalated to you: approve or reject: Pay"
+        assert "Nobody has decided this so far. ada asks for your approval." in message.text
+        assert message.text.count("Pay") == 1
 
     @pytest.mark.parametrize(
         ("detail", "said", "unsaid"),

@@ -19,9 +19,10 @@ from django.db import IntegrityError, models
 from django.db.models import Field
 
 from approvals import deciding
+from approvals.database import clock
 from approvals.database.clock import database_now
 from approvals.database.fields import JSONText
-from approvals.domain.commands import Channel, Expire, Purge
+from approvals.domain.commands import Channel, Escalate, Expire, Purge
 from approvals.models import AuditEntry
 from approvals.trail import seals, verification
 from approvals.trail.verification import FaultKind
@@ -163,7 +164,7 @@ def test_what_is_listed_is_there() -> None:
 
 @pytest.fixture
 def record(as_keeper: None) -> None:
-    """Something in every table: asked, answered, edited, handed on, timed out, purged; and sealed."""
+    """Something in every table: asked, answered, edited, handed on, escalated, timed out, purged; sealed."""
     ada, grace, group = make.reviewer("ada"), make.reviewer("grace"), make.group("finance")
     token, _ = tokens.issue(ada.pk, "deploy", ["decide"])
     origin = {"kind": "job", "id": "7", "url": ""}
@@ -184,6 +185,11 @@ def record(as_keeper: None) -> None:
     make.delegation(ada, barbara)
     on_behalf = make.approval(assignees=[ada], required=1)
     deciding.decide(make.actor(barbara), on_behalf, "approve", comment="as she would")
+    steps = [{"after": 0.001, "users": [barbara]}, {"after": 0.5, "groups": [group]}]
+    escalated = make.approval(assignees=[ada], timeout=600, escalation=steps)
+    clock.move(datetime.timedelta(seconds=1))
+    queue.submit(Escalate(request_id=uuid.UUID(escalated), step=0)).result()
+    clock.move_back()
     late = make.clarification(schema={"type": "string"}, default="no", timeout=1e-6)
     queue.submit(Expire(request_id=uuid.UUID(late))).result()
     purged = make.approval(arguments={"order": 1}, requester=ada, timeout=600)

@@ -207,7 +207,7 @@ async def test_a_deadline_that_comes_up_while_the_database_answers_is_not_missed
     """The answer may be older than the request: the keeper asks again instead of sleeping on it."""
     await opened(500)
     new: list[str] = []
-    original = queries.next_deadline
+    original = queries.next_due
 
     def raced() -> Any:
         answer = original()
@@ -216,7 +216,7 @@ async def test_a_deadline_that_comes_up_while_the_database_answers_is_not_missed
             keeper.consider(deadlines_of(new[0])[0])
         return answer
 
-    monkeypatch.setattr(queries, "next_deadline", raced)
+    monkeypatch.setattr(queries, "next_due", raced)
     async with running(keeper.run):
         await until(lambda: new)
         await recorded(new[0])
@@ -313,7 +313,7 @@ async def test_an_outage_does_not_make_it_forget_a_deadline(
     keeper.consider(deadline)
     await due(request_id)
     with monkeypatch.context() as patched:
-        patched.setattr(queries, "next_deadline", away)
+        patched.setattr(queries, "next_due", away)
         with pytest.raises(Away):
             await keeper.record_due()
     await recorded_by_another(request_id)

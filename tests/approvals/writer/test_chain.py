@@ -15,9 +15,9 @@ from django.contrib.auth.models import Group, User
 from django.db import DatabaseError, connection, transaction
 
 from approvals import deciding
-from approvals.database import triggers
+from approvals.database import clock, triggers
 from approvals.database.clock import database_now
-from approvals.domain.commands import Actor, Channel, Expire, Forget, Purge, Reschedule
+from approvals.domain.commands import Actor, Channel, Escalate, Expire, Forget, Purge, Reschedule
 from approvals.exceptions import ApprovalError
 from approvals.models import AuditEntry, Event, HumanRequest, ShownContent
 from approvals.trail import verification
@@ -159,6 +159,10 @@ def everything_that_happens() -> None:
     queue.submit(Reschedule(request_id=UUID(moved), actor=program, timeout=60)).result()
     for late in (make.approval(timeout=1e-6), make.clarification(timeout=1e-6)):
         queue.submit(Expire(request_id=UUID(late))).result()
+    escalated = make.approval(assignees=[ada], timeout=600, escalation=[{"after": 0.001, "users": [grace]}])
+    clock.move(timedelta(seconds=1))
+    queue.submit(Escalate(request_id=UUID(escalated), step=0)).result()
+    clock.move_back()
     short = make.approval(assignees=[ada, grace], required=2)
     User.objects.filter(pk=ada.pk).update(is_active=False)
     deciding.record_view(make.actor(grace), short)

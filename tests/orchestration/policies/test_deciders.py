@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from approvals import deciding, gate, queries
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
+from approvals.domain.commands import Actor
 from approvals.domain.payloads import read_canonical
 from approvals.exceptions import NotPermitted
 from approvals.models import AuditEntry, HumanRequest
@@ -32,6 +34,7 @@ from tests.tampering import as_a_superuser_might
 
 pytestmark = pytest.mark.one_stack
 
+PROGRAM = Actor.program()
 OVERRIDES = "/admin/orchestration/decidersoverride/"
 
 
@@ -55,6 +58,21 @@ async def named_in_calls(run: Run) -> None:
 @orchestration("deciders_four_eyes", four_eyes=True)
 async def four_eyes_alone(run: Run) -> None:
     await run.approve("Go on?")
+
+
+@orchestration(
+    "deciders_escalation",
+    deciders=["finance"],
+    escalation=[{"after": 0.5, "users": ["fay"]}, {"after": 600, "groups": ["finance"], "replace": True}],
+)
+async def escalated(run: Run) -> None:
+    await run.approve("As it says", timeout=1000, key="policy")
+    await run.approve("Short", timeout=500, key="short")
+    await run.approve("Without a deadline", timeout=None, key="none")
+    await run.approve("Of any reviewer", timeout=1000, assignees=REVIEWERS, key="reviewers")
+    await run.approve("Nobody", timeout=1000, escalation=[], key="nobody")
+    own = [{"after": 10, "users": ["grace"]}]
+    await run.ask("Its own?", timeout=1000, escalation=own, key="own")
 
 
 @pytest.fixture
@@ -104,6 +122,51 @@ class TestOfAnOrchestration:
         assert named(first) == ([], [], True)
         await deciding.adecide(factories.actor(rita), first["id"], "approve")
         assert named(await asked(run_id, "Of the owner")) == (["olga"], [], False)
+
+    async def test_its_escalation_is_that_of_all_it_asks_as_far_as_it_fits(
+        self, runtime: Runtime, owner: User, finance: Group
+    ) -> None:
+        run_id = await runtime.manager.astart("deciders_escalation", owner=owner)
+        found = {}
+        for title in ("As it says", "Short", "Without a deadline", "Of any reviewer", "Nobody", "Its own?"):
+            request = await asked(run_id, title)
+            found[title] = [
+                (step["after"], *step["users"], *step["groups"]) for step in request["escalation"]
+            ]
+            if title == "Its own?":
+                await deciding.aanswer(PROGRAM, request["id"], "yes")
+            else:
+                await deciding.adecide(PROGRAM, request["id"], "approve")
+        assert found == {
+            "As it says": [(0.5, "fay"), (600, "finance")],
+            "Short": [(0.5, "fay")],
+            "Without a deadline": [(600, "finance")],
+            "Of any reviewer": [(600, "finance")],
+            "Nobody": [],
+            "Its own?": [(10, "grace")],
+        }
+        assert (await finished(run_id))["status"] == "completed"
+
+    async def test_a_name_in_a_step_that_is_nobodys_fails_the_run_and_says_so(
+        self, runtime: Runtime, owner: User, finance: Group
+    ) -> None:
+        await in_database(User.objects.filter(username="fay").update, is_active=False)
+        run_id = await runtime.manager.astart("deciders_escalation", owner=owner)
+        ended = await finished(run_id)
+        assert ended["status"] == "failed"
+        assert "escalation[0].users[0]: there is no active user 'fay'" in ended["error"]
+
+    @pytest.mark.parametrize(
+        ("escalation", "said"),
+        [
+            ([{"after": 0.5}], "escalation[0] must name somebody"),
+            ([{"after": 0, "users": ["fay"]}], "escalation[0].after must be"),
+            ([{"after": 0.5, "users": [7]}], "escalation[0]: users and groups are names, not 7"),
+        ],
+    )
+    def test_a_mistake_in_it_is_refused_when_it_is_registered(self, escalation: Any, said: str) -> None:
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+            orchestration("deciders_mistaken", escalation=escalation)
 
     async def test_four_eyes_alone_are_those_of_any_reviewer(self, runtime: Runtime, owner: User) -> None:
         await in_database(factories.reviewer)
@@ -377,6 +440,7 @@ def test_a_check_names_deciders_that_are_not_there(stack: Any) -> None:
     assert ids() == {
         "Deciders of orchestration deciders_refund: 'fay' is no active user and no group.",
         "Deciders of orchestration plan, as set in the admin: 'ops' is no active user and no group.",
+        "Orchestration deciders_escalation: escalation[0].users[0]: there is no active user 'fay'.",
     }
     assert list(checks.check_deciders()) == []
     factories.user("fay")

@@ -58,6 +58,20 @@ def test_an_approval_is_opened_for_its_caller(billing: Program) -> None:
     assert billing.get(f"/requests/{request['id']}") == request
 
 
+def test_who_decides_if_nobody_does_is_told_by_name(billing: Program) -> None:
+    make.user("ann")
+    make.group("leads", make.user("lea"))
+    steps = [{"after": 0.5, "users": ["ann"]}, {"after": 400, "groups": ["leads"], "replace": True}]
+    request = billing.ask("Refund", assignees={"users": ["bill"]}, timeout=600, escalation=steps)
+    assert request["escalated"] == 0
+    assert request["escalation"] == [
+        {"after": 0.5, "users": ["ann"], "groups": [], "replace": False},
+        {"after": 400, "users": [], "groups": ["leads"], "replace": True},
+    ]
+    assert billing.get(f"/requests/{request['id']}") == request
+    assert billing.get("/requests")["requests"][0] == request
+
+
 def test_names_are_looked_up_once(billing: Program) -> None:
     """From the body to the row; what is looked up by id later are people's rights."""
     make.user("ann")
@@ -214,6 +228,16 @@ class TestRefused:
             ({"assignees": {"reviewers": 1}}, "assignees.reviewers"),
             ({"assignees": {"reviewers": True, "users": ["bill"]}}, "assignees.reviewers"),
             ({"assignees": {"users": ["bill"]}, "four_eyes": True}, "four_eyes"),
+            ({"escalation": {"after": 0.5}}, "escalation"),
+            ({"escalation": [{"after": 0.01 * (1 + n), "users": ["bill"]} for n in range(11)]}, "escalation"),
+            ({"escalation": [{"users": ["bill"]}]}, "escalation[0].after"),
+            ({"escalation": [{"after": 0, "users": ["bill"]}]}, "escalation[0].after"),
+            ({"escalation": [{"after": 400, "users": ["bill"]}]}, "escalation[0].after"),
+            ({"escalation": [{"after": "0.5", "users": ["bill"]}]}, "escalation[0].after"),
+            ({"escalation": [{"after": 0.5}]}, "escalation[0]"),
+            ({"escalation": [{"after": 0.5, "users": ["nobody"]}]}, "escalation[0].users[0]"),
+            ({"escalation": [{"after": 0.5, "users": ["bill"]}]}, "escalation[0].replace"),
+            ({"escalation": [{"after": 0.5, "users": ["bill"], "people": []}]}, "escalation[0].people"),
             ({"callback_url": "http://10.0.0.1/"}, "callback_url"),
             ({"callback_url": "not a url"}, "callback_url"),
             ({"origin": {"kind": "run", "id": "x"}}, "origin.kind"),

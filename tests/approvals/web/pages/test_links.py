@@ -25,7 +25,7 @@ from approvals import deciding, gate, queries
 from approvals.database import clock
 from approvals.delivery import personal_links
 from approvals.delivery.messages import compose
-from approvals.domain.commands import Actor, Expire, Reschedule
+from approvals.domain.commands import Actor, Escalate, Expire, Reschedule
 from approvals.exceptions import LinkDead
 from approvals.models import AuditEntry, HumanRequest, Notification
 from approvals.queries.notices import Notice, notices
@@ -342,6 +342,11 @@ def move_deadline(ada: User) -> None:
     queue.write(Reschedule(request_id=only().pk, actor=PROGRAM, timeout=9000))
 
 
+def escalate(ada: User) -> None:
+    clock.move(timedelta(seconds=40))
+    queue.write(Escalate(request_id=only().pk, step=0))
+
+
 DEADLY: dict[str, tuple[Callable[[User], object], str]] = {
     "decided by another": (by_another, "closed: rejected by bob"),
     "withdrawn": (lambda ada: deciding.withdraw(PROGRAM, only().pk), "closed: withdrawn"),
@@ -350,6 +355,7 @@ DEADLY: dict[str, tuple[Callable[[User], object], str]] = {
     "handed to others": (hand_on("bob"), "You may not decide this request any more"),
     "handed to them, too": (hand_on("ada", "bob", "eve"), "Who decides this request has changed"),
     "handed to a group, too": (add_group, "Who decides this request has changed"),
+    "escalated": (escalate, "Who decides this request has changed"),
     "password changed": (change_password, "Your password"),
     "deactivated": (deactivate, "You may not decide this request any more"),
     "deadline moved": (move_deadline, "Your password, the request or a setting has changed"),
@@ -363,7 +369,7 @@ class TestDeath:
         self, ada: User, browser: Client, why: str
     ) -> None:
         bob, _ = make.user("bob"), make.user("eve")
-        make.approval("Pay", assignees=[ada, bob])
+        make.approval("Pay", assignees=[ada, bob], escalation=[{"after": 0.1, "users": ["eve"]}])
         look()
         path = path_of(Notification.objects.get(destination__user=ada))
         assert browser.get(path).status_code == 200
