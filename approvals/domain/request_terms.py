@@ -19,7 +19,7 @@ from approvals.domain import term_rules as rules
 from approvals.domain.escalation import MOST_STEPS, check_escalation
 from approvals.domain.lifecycle import DEFAULT_ANSWER, REMOVED, Kind, Severity, Verdict
 from approvals.domain.payloads import LONGEST_DURATION, canonical, check_text
-from approvals.domain.term_rules import HIGHLIGHT_LIMIT, OMITTED, TITLE_LIMIT
+from approvals.domain.term_rules import HIGHLIGHT_LIMIT, OMITTED, REMIND_AT, TITLE_LIMIT
 from approvals.exceptions import InvalidRequest
 
 KEY_LIMIT = 200
@@ -213,6 +213,18 @@ class RequestTerms:
         since=5,
         rule=check_escalation,
     )
+    remind: float = _term(
+        "The share of its time after which who may decide and has not is reminded, if people are told of"
+        " requests by email. null or 0: never. Without a deadline, each day, three times at most.",
+        REMIND_AT,
+        places=_BESIDE,
+        omitted=OMITTED,
+        empty=0,
+        limits={"ge": 0, "lt": 1},
+        removed=REMIND_AT,
+        since=5,
+        rule=rules.check_remind,
+    )
     key: str = _term(
         "Your name for this question: repeating is safe then, also with other `details`, `timeout`,"
         " `callback_url` or `origin`. Another question under the same key is a `key_conflict`.",
@@ -269,7 +281,7 @@ def terms_in(place: Place, kind: Kind | None = None) -> list[Term]:
 
 
 # Those that may take space: neither numbers nor one of a few words.
-_FIXED = (bool, int, Verdict | None, Severity)
+_FIXED = (bool, int, float, Verdict | None, Severity)
 _MEASURED = [one for one in terms_in(Place.ROW | Place.ENTRY) if one.type not in _FIXED]
 
 
@@ -305,6 +317,7 @@ class CommonTerms(TypedDict, total=False):
     assignees: Collection[Any]
     timeout: float | timedelta | None
     escalation: Sequence[Mapping[str, Any]]
+    remind: float | None
     key: str | None
     origin: dict[str, str] | None
     callback_url: str

@@ -21,6 +21,8 @@ TITLE_LIMIT = 200
 # How many arguments fit on the one line of a list, and how long their names may be there.
 HIGHLIGHT_LIMIT = 6
 HIGHLIGHT_NAME_LIMIT = 100
+# The share of its time after which those are reminded who have not decided.
+REMIND_AT = 0.8
 
 # Where an origin's link may lead: the web, or a page of this site; never to a script.
 _LINK = re.compile(r"https?://|/(?!/)|$")
@@ -117,6 +119,18 @@ def _check_schema(schema: Any, name: str) -> Any:
 
 def check_timeout(timeout: Any, said: Mapping[str, Any]) -> float | None:
     return seconds(timeout, "timeout", none_allowed=True, zero_allowed=False)
+
+
+def check_remind(share: Any, said: Mapping[str, Any]) -> float:
+    """Return the share; 0 stands for no reminder, OMITTED for the usual one."""
+    if share is OMITTED:
+        return REMIND_AT
+    number = isinstance(share, int | float) and not isinstance(share, bool)
+    if not number or not 0 <= share < 1:
+        raise InvalidRequest(
+            "remind must be a share of the time, above 0 and below 1; 0 or None: no reminder.", field="remind"
+        )
+    return float(share) if share else 0
 
 
 def check_on_timeout(verdict: Any, said: Mapping[str, Any]) -> Verdict:

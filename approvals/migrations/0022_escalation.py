@@ -33,6 +33,11 @@ class Migration(migrations.Migration):
             name='escalation',
             field=approvals.database.fields.JSONText(db_default=[], default=list),
         ),
+        migrations.AddField(
+            model_name='humanrequest',
+            name='remind',
+            field=approvals.database.fields.JSONText(db_default=0.8, default=0.8),
+        ),
         migrations.AlterField(
             model_name='auditentry',
             name='event',

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 from approvals.database.fields import JSONText, new_id
 from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Severity, Status, Verdict
 from approvals.domain.request_terms import KEY_LIMIT, URL_LIMIT
-from approvals.domain.term_rules import TITLE_LIMIT
+from approvals.domain.term_rules import REMIND_AT, TITLE_LIMIT
 from approvals.models.record import Manager, OnRecord, QuerySet, ReadOnlyManager
 
 # This many characters of an origin's id have a column of their own, to search by.
@@ -70,6 +70,8 @@ class HumanRequest(OnRecord):
     escalation = JSONText(default=list, db_default=[])
     escalated = models.PositiveSmallIntegerField(default=0, db_default=0)
     escalates_at = models.DateTimeField(null=True)
+    # The share of its time after which those are reminded who have not decided; 0: never.
+    remind = JSONText(default=REMIND_AT, db_default=REMIND_AT)
     on_timeout = models.CharField(
         max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
     )

@@ -21,9 +21,7 @@ from approvals.queries import deciders, permissions
 from approvals.queries.large_columns import defer_large
 from approvals.queries.permissions import Audience
 
-# The share of a request's time after which those who have not voted are reminded.
-REMIND_AT = 0.8
-# Without a deadline: how often, and how many times.
+# Without a deadline: how often who has not voted is reminded, and how many times.
 REMIND_EVERY = timedelta(hours=24)
 REMIND_TIMES = 3
 # More people than this are not told one by one.
@@ -164,9 +162,11 @@ def _telling(request: HumanRequest, event: Told, sequence: int, user_ids: Iterab
 
 def _reminder_at(request: HumanRequest, made: int) -> datetime | None:
     """Return when the next reminder is due after so many; None: there is none."""
+    if not request.remind:
+        return None
     if request.deadline is None:
         return request.opened_at + REMIND_EVERY * (made + 1) if made < REMIND_TIMES else None
-    return request.opened_at + (request.deadline - request.opened_at) * REMIND_AT if made == 0 else None
+    return request.opened_at + (request.deadline - request.opened_at) * request.remind if made == 0 else None
 
 
 def _named_before(entry: AuditEntry, able: frozenset[int]) -> frozenset[int]:

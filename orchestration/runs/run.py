@@ -24,6 +24,7 @@ from approvals.domain.lifecycle import Kind, Outcome
 from approvals.domain.payloads import check_text
 from approvals.domain.payloads import seconds as checked_seconds
 from approvals.domain.questions import REVIEWERS
+from approvals.domain.term_rules import REMIND_AT
 from approvals.exceptions import InvalidRequest
 from approvals.gate import OMITTED
 from orchestration.catalog.retries import retry_policy
@@ -97,6 +98,7 @@ class Run:
         four_eyes: bool | None = None,
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         escalation: Sequence[Mapping[str, Any]] | None = None,
+        remind: float | None = REMIND_AT,
         on_timeout: str = "reject",
         key: str | None = None,
         keep_open: bool = False,
@@ -109,7 +111,8 @@ class Run:
         first two. `assignees` and `four_eyes` omitted: as an administrator has set them for the
         orchestration, else as it was registered, else the owner and False. REVIEWERS names any reviewer,
         OWNER the run's owner. `escalation` says who decides as well, or instead, if nobody has after a while;
-        omitted: as the orchestration was registered. Raises Withdrawn where the request was withdrawn.
+        omitted: as the orchestration was registered. `remind` is the share of the time after which who has
+        not decided is reminded; None: never. Raises Withdrawn where the request was withdrawn.
 
         If this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn. With
         `keep_open` it stays open, and another call with the same `key` waits for it.
@@ -120,6 +123,7 @@ class Run:
         terms = {
             "arguments": arguments,
             "severity": severity,
+            "remind": remind,
             "highlight": highlight,
             "editable": editable,
             "required": required,
@@ -158,17 +162,19 @@ class Run:
         severity: str = "normal",
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         escalation: Sequence[Mapping[str, Any]] | None = None,
+        remind: float | None = REMIND_AT,
         key: str | None = None,
         keep_open: bool = False,
         on_question: OnQuestion | None = None,
     ) -> Any:
         """Ask a question and return the answer; raise TimedOut where there is none in time and no default.
 
-        `assignees`, `severity`, `timeout`, `escalation`, `keep_open` and `on_question` are as for `approve`.
-        Raises Withdrawn where the question was withdrawn.
+        `assignees`, `severity`, `timeout`, `escalation`, `remind`, `keep_open` and `on_question` are as for
+        `approve`. Raises Withdrawn where the question was withdrawn.
         """
         terms = {
             "severity": severity,
+            "remind": remind,
             "choices": _plain_choices(choices),
             "multiple": multiple,
             "schema": schema,

@@ -66,6 +66,7 @@ RULES: Mapping[str, tuple[str, str]] = {
     "approvals/queries/highlights.py": ("arguments that matter, for lists", "arguments highlight"),
     "approvals/queries/inbox.py": ("people are read along; who votes where several do", "requester required"),
     "approvals/queries/search.py": ("what is searched", "requester arguments"),
+    "approvals/queries/tellings.py": ("when to remind", "remind"),
     "approvals/queries/lookups.py": ("what a key finds, what a run has asked", "key origin"),
     "approvals/queries/request_rows.py": ("who asked is read along; four eyes", "requester four_eyes"),
     "approvals/queries/requests.py": ("people are read along", "requester"),

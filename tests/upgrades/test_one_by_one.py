@@ -29,4 +29,4 @@ def test_who_does_not_know_a_column_yet_inserts_its_default() -> None:
         cursor.execute(statement, [key.get_db_prep_value(new_id(), connection)])
     asked = HumanRequest.objects.latest("id")
     assert (asked.severity, asked.highlight, asked.counted_bytes) == ("normal", [], 0)
-    assert (asked.escalation, asked.escalated) == ([], 0)
+    assert (asked.escalation, asked.escalated, asked.remind) == ([], 0, 0.8)

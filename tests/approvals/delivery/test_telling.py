@@ -27,7 +27,7 @@ from approvals.delivery.notifications import NotificationCarrier
 from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.delivery.service import Workers
 from approvals.domain.commands import Actor, Channel, Escalate, Reschedule
-from approvals.models import Destination, Notification, Preference, Watch
+from approvals.models import Destination, HumanRequest, Notification, Preference, Watch
 from approvals.process import hints
 from approvals.process.telemetry import REGISTRY
 from approvals.queries import tellings
@@ -332,6 +332,18 @@ class TestReminders:
             ("reminder", 3),
         ]
         assert Watch.objects.get().due_at is None
+
+    def test_when_is_a_term_and_so_is_never(self, ada: User) -> None:
+        for title, remind in (("Half", 0.5), ("None", None), ("Nought", 0)):
+            make.approval(title, assignees=[ada], timeout=1000, remind=remind)
+        make.approval("Days", assignees=[ada], timeout=None, remind=None)
+        look()
+        due = dict(Watch.objects.values_list("request__title", "due_at"))
+        opened = HumanRequest.objects.get(title="Half").opened_at
+        assert due == {"Half": opened + timedelta(seconds=500), "None": None, "Nought": None, "Days": None}
+        clock_moved(600)
+        look()
+        assert [one.request.title for one in Notification.objects.filter(event="reminder")] == ["Half"]
 
     def test_a_deadline_that_is_moved_moves_the_reminder(self, ada: User) -> None:
         request = make.approval(assignees=[ada], timeout=1000)

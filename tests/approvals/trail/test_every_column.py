@@ -186,7 +186,7 @@ def record(as_keeper: None) -> None:
     on_behalf = make.approval(assignees=[ada], required=1)
     deciding.decide(make.actor(barbara), on_behalf, "approve", comment="as she would")
     steps = [{"after": 0.001, "users": [barbara]}, {"after": 0.5, "groups": [group]}]
-    escalated = make.approval(assignees=[ada], timeout=600, escalation=steps)
+    escalated = make.approval(assignees=[ada], timeout=600, escalation=steps, remind=0.5)
     clock.move(datetime.timedelta(seconds=1))
     queue.submit(Escalate(request_id=uuid.UUID(escalated), step=0)).result()
     clock.move_back()

@@ -72,6 +72,16 @@ def test_who_decides_if_nobody_does_is_told_by_name(billing: Program) -> None:
     assert billing.get("/requests")["requests"][0] == request
 
 
+@pytest.mark.parametrize(("said", "told"), [({}, 0.8), ({"remind": 0.5}, 0.5), ({"remind": None}, None)])
+def test_when_people_are_reminded_is_asked_and_told(
+    billing: Program, said: dict[str, Any], told: float | None
+) -> None:
+    request = billing.ask("Refund", **said)
+    assert request["remind"] == told
+    assert billing.get(f"/requests/{request['id']}") == request
+    assert billing.ask("Refund", remind=0)["remind"] is None
+
+
 def test_names_are_looked_up_once(billing: Program) -> None:
     """From the body to the row; what is looked up by id later are people's rights."""
     make.user("ann")
@@ -228,6 +238,9 @@ class TestRefused:
             ({"assignees": {"reviewers": 1}}, "assignees.reviewers"),
             ({"assignees": {"reviewers": True, "users": ["bill"]}}, "assignees.reviewers"),
             ({"assignees": {"users": ["bill"]}, "four_eyes": True}, "four_eyes"),
+            ({"remind": 1}, "remind"),
+            ({"remind": -0.1}, "remind"),
+            ({"remind": "0.5"}, "remind"),
             ({"escalation": {"after": 0.5}}, "escalation"),
             ({"escalation": [{"after": 0.01 * (1 + n), "users": ["bill"]} for n in range(11)]}, "escalation"),
             ({"escalation": [{"users": ["bill"]}]}, "escalation[0].after"),
