@@ -19,7 +19,7 @@ from approvals.domain.characters import hidden_runs
 from approvals.domain.lifecycle import Kind, Severity, Status, Verdict
 from approvals.domain.masking import hide_headers
 from approvals.domain.payloads import shorten
-from approvals.domain.telling import Told
+from approvals.domain.telling import ASKING, Told
 from approvals.queries.highlights import highlights_of
 from approvals.queries.notices import Notice
 
@@ -69,11 +69,24 @@ def compose_digest(notices: Sequence[Notice]) -> Message:
 
 
 def _line(notice: Notice) -> dict[str, str]:
+    words = _words_of_confidential(notice) if notice.request.confidential else _words_in_line(notice)
+    return {
+        **words,
+        "link": links.link_to("request", request_id=notice.request.pk),
+    }
+
+
+def _words_in_line(notice: Notice) -> dict[str, str]:
     return {
         "heading": _heading(Told(notice.notification.event), notice.request),
         "title": shorten(plain(notice.request.title), TITLE_LIMIT),
-        "link": links.link_to("request", request_id=notice.request.pk),
     }
+
+
+def _words_of_confidential(notice: Notice) -> dict[str, str]:
+    """Say that there is something about a request, and nothing of what, by whom or until when."""
+    waits = Told(notice.notification.event) in ASKING
+    return {"heading": "Waits for you" if waits else "News", "title": "a confidential request"}
 
 
 def plain(text: str) -> str:
@@ -87,6 +100,18 @@ def plain(text: str) -> str:
 
 
 def _words(notice: Notice) -> dict[str, Any]:
+    """Return the words for the templates."""
+    if not notice.request.confidential:
+        return _words_of_request(notice)
+    return {
+        **_words_of_confidential(notice),
+        "sentence": "Open it to read what it is about: that is not for messages.",
+        "link": links.link_to("request", request_id=notice.request.pk),
+        "preferences": links.link_to("preferences"),
+    }
+
+
+def _words_of_request(notice: Notice) -> dict[str, Any]:
     request, event = notice.request, Told(notice.notification.event)
     detail = approval_settings().message_detail
     asker = request.requester.get_username() if request.requester else "A program"

@@ -146,7 +146,7 @@ def _is_for(notice: Notice) -> bool:
     """Whether such a message, about such a request, may have a personal link."""
     request = notice.request
     simple = request.required == 1 and not request.four_eyes and request.severity != Severity.HIGH
-    return simple and notice.notification.event in ASKING
+    return simple and not request.confidential and notice.notification.event in ASKING
 
 
 def _expires_at(notice: Notice) -> datetime:

@@ -225,6 +225,14 @@ class RequestTerms:
         since=5,
         rule=rules.check_remind,
     )
+    confidential: bool = _term(
+        "true: a message to people says only that something waits, and has no link that decides without"
+        " log-in.",
+        False,
+        places=_BESIDE,
+        removed=False,
+        since=5,
+    )
     key: str = _term(
         "Your name for this question: repeating is safe then, also with other `details`, `timeout`,"
         " `callback_url` or `origin`. Another question under the same key is a `key_conflict`.",
@@ -318,6 +326,7 @@ class CommonTerms(TypedDict, total=False):
     timeout: float | timedelta | None
     escalation: Sequence[Mapping[str, Any]]
     remind: float | None
+    confidential: bool
     key: str | None
     origin: dict[str, str] | None
     callback_url: str

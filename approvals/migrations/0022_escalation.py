@@ -20,6 +20,11 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name='humanrequest',
+            name='confidential',
+            field=models.BooleanField(db_default=False, default=False),
+        ),
+        migrations.AddField(
+            model_name='humanrequest',
             name='escalated',
             field=models.PositiveSmallIntegerField(db_default=0, default=0),
         ),

@@ -72,6 +72,7 @@ class HumanRequest(OnRecord):
     escalates_at = models.DateTimeField(null=True)
     # The share of its time after which those are reminded who have not decided; 0: never.
     remind = JSONText(default=REMIND_AT, db_default=REMIND_AT)
+    confidential = models.BooleanField(default=False, db_default=False)
     on_timeout = models.CharField(
         max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
     )

@@ -99,6 +99,7 @@ class Run:
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         escalation: Sequence[Mapping[str, Any]] | None = None,
         remind: float | None = REMIND_AT,
+        confidential: bool = False,
         on_timeout: str = "reject",
         key: str | None = None,
         keep_open: bool = False,
@@ -112,7 +113,8 @@ class Run:
         orchestration, else as it was registered, else the owner and False. REVIEWERS names any reviewer,
         OWNER the run's owner. `escalation` says who decides as well, or instead, if nobody has after a while;
         omitted: as the orchestration was registered. `remind` is the share of the time after which who has
-        not decided is reminded; None: never. Raises Withdrawn where the request was withdrawn.
+        not decided is reminded; None: never. What is `confidential` has no word in messages to people.
+        Raises Withdrawn where the request was withdrawn.
 
         If this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn. With
         `keep_open` it stays open, and another call with the same `key` waits for it.
@@ -124,6 +126,7 @@ class Run:
             "arguments": arguments,
             "severity": severity,
             "remind": remind,
+            "confidential": confidential,
             "highlight": highlight,
             "editable": editable,
             "required": required,
@@ -163,18 +166,20 @@ class Run:
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         escalation: Sequence[Mapping[str, Any]] | None = None,
         remind: float | None = REMIND_AT,
+        confidential: bool = False,
         key: str | None = None,
         keep_open: bool = False,
         on_question: OnQuestion | None = None,
     ) -> Any:
         """Ask a question and return the answer; raise TimedOut where there is none in time and no default.
 
-        `assignees`, `severity`, `timeout`, `escalation`, `remind`, `keep_open` and `on_question` are as for
-        `approve`. Raises Withdrawn where the question was withdrawn.
+        `assignees`, `severity`, `timeout`, `escalation`, `remind`, `confidential`, `keep_open` and
+        `on_question` are as for `approve`. Raises Withdrawn where the question was withdrawn.
         """
         terms = {
             "severity": severity,
             "remind": remind,
+            "confidential": confidential,
             "choices": _plain_choices(choices),
             "multiple": multiple,
             "schema": schema,

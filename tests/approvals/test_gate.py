@@ -92,6 +92,7 @@ class TestBadInput:
             ({"required": 0}, "required"),
             ({"required": True}, "required"),
             ({"four_eyes": "no"}, "four_eyes"),
+            ({"confidential": "yes"}, "confidential"),
             ({"remind": 1}, "remind"),
             ({"remind": True}, "remind"),
             ({"remind": "soon"}, "remind"),

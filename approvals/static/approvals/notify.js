@@ -57,7 +57,9 @@ function notify(news) {
   if (globalThis.Notification?.permission !== "granted") return null;
   const links = news.map((one) => one.querySelector("a")), [{ dataset }] = news, alone = news.length === 1;
   const title = alone ? links[0].title : `${news.length} new requests`;
-  const body = alone ? `Asked by ${links[0].textContent.replace(/^A /, "a ")}` : links.slice(0, NAMED).map((link) => link.title).join("\n");
+  // Of what is confidential, it is not said who asks.
+  const by = links[0].textContent;
+  const body = alone ? by && `Asked by ${by.replace(/^A /, "a ")}` : links.slice(0, NAMED).map((link) => link.title).join("\n");
   try {
     const notice = new Notification(title, { body, tag: alone ? dataset.id : ALL, dir: "auto" });
     notice.addEventListener("click", () => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,12 @@ from approvals.database import clock
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.delivery.dispatcher import Dispatcher
-from approvals.delivery.messages import compose
+from approvals.delivery.messages import compose, compose_digest
 from approvals.delivery.notifications import NotificationCarrier
 from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.delivery.service import Workers
 from approvals.domain.commands import Actor, Channel, Escalate, Reschedule
+from approvals.domain.telling import Told
 from approvals.models import Destination, HumanRequest, Notification, Preference, Watch
 from approvals.process import hints
 from approvals.process.telemetry import REGISTRY
@@ -580,6 +582,51 @@ class TestSending:
         assert message.subject == "Escalated to you: approve or reject: Pay"
         assert "Nobody has decided this so far. ada asks for your approval." in message.text
         assert message.text.count("Pay") == 1
+
+    @pytest.mark.parametrize("links", ["login", "personal"])
+    def test_of_a_confidential_request_a_message_says_only_that_it_waits(
+        self, ada: User, bob: User, settings: Settings, links: str
+    ) -> None:
+        """Of each event, alone and in a digest, however much messages say."""
+        settings.SAYSO_MESSAGE_DETAIL, settings.SAYSO_LINKS = "full", links
+        words = ["Merger", "Secretly", "Borg", "Whisper", "bob", "ada", "eve", "Reject", "Until"]
+        for person in (bob, eve := make.user("eve")):
+            Destination.objects.create(user=person, events=[event.value for event in Told])
+        request = make.approval(
+            "Merger",
+            details="Secretly",
+            arguments={"with": "Borg"},
+            assignees=[ada],
+            requester=bob,
+            timeout=1000,
+            confidential=True,
+            escalation=[{"after": 0.1, "users": [eve]}],
+        )
+        look()
+        clock_moved(150)
+        escalate(request, 0)
+        look()
+        deciding.comment(make.actor(ada), request, "Whisper?", question=True)
+        deciding.comment(make.actor(bob), request, "Whisper!")
+        deciding.comment(make.actor(eve), request, "Whisper??", question=True)
+        deciding.comment(make.actor(bob), request, "Whisper!!")
+        clock_moved(700)
+        look()
+        reassign(PROGRAM, request, ada, make.user("zoe"))
+        look()
+        deciding.decide(make.actor(ada), request, "reject", comment="Whisper")
+        look()
+        told = notices(Notification.objects.values_list("pk", flat=True))
+        events = {one.notification.event for one in told}
+        assert events == set(Told)
+        for message in (*map(compose, told), compose_digest(told)):
+            assert "confidential request" in message.subject + message.text
+            lines = [line for line in message.text.splitlines() if "https://" not in line]
+            html = re.sub(r'href="[^"]*"|style="[^"]*"', "", message.html)
+            for word in words:
+                assert word not in message.subject + "".join(lines) + html, word
+            assert f"{URL}/requests/{request}/" in message.text
+            assert "/d/" not in message.text
 
     @pytest.mark.parametrize(
         ("detail", "said", "unsaid"),

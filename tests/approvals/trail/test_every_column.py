@@ -183,12 +183,12 @@ def record(as_keeper: None) -> None:
     deciding.answer(make.actor(grace), handed_on, ["two"], comment="both?")
     barbara = make.user("barbara")
     make.delegation(ada, barbara)
-    on_behalf = make.approval(assignees=[ada], required=1)
-    deciding.decide(make.actor(barbara), on_behalf, "approve", comment="as she would")
-    steps = [{"after": 0.001, "users": [barbara]}, {"after": 0.5, "groups": [group]}]
-    escalated = make.approval(assignees=[ada], timeout=600, escalation=steps, remind=0.5)
+    steps = [{"after": 0.001, "users": [grace]}, {"after": 0.5, "groups": [group]}]
+    terms: dict[str, Any] = {"timeout": 600, "escalation": steps, "remind": 0.5, "confidential": True}
+    on_behalf = make.approval(assignees=[ada], required=1, **terms)
     clock.move(datetime.timedelta(seconds=1))
-    queue.submit(Escalate(request_id=uuid.UUID(escalated), step=0)).result()
+    queue.submit(Escalate(request_id=uuid.UUID(on_behalf), step=0)).result()
+    deciding.decide(make.actor(barbara), on_behalf, "approve", comment="as she would")
     clock.move_back()
     late = make.clarification(schema={"type": "string"}, default="no", timeout=1e-6)
     queue.submit(Expire(request_id=uuid.UUID(late))).result()

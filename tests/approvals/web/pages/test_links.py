@@ -123,7 +123,9 @@ class TestMessages:
         assert [row.event for row in found] == ["reassigned", "reminder"]
         assert all(path_of(row).startswith("/d/") for row in found)
 
-    @pytest.mark.parametrize("terms", [{"four_eyes": True}, {"required": 2}, {"severity": "high"}])
+    @pytest.mark.parametrize(
+        "terms", [{"four_eyes": True}, {"required": 2}, {"severity": "high"}, {"confidential": True}]
+    )
     def test_what_needs_more_care_is_decided_after_log_in(self, ada: User, terms: dict[str, Any]) -> None:
         make.approval("Pay", assignees=[ada, make.user()], requester=make.user(), **terms)
         look()

@@ -365,3 +365,10 @@ class TestNews:
         assert 'title="Pay [U+202E]txt">nina<' in html
         assert events(mine) == [("opened", None)]
         assert "<li" not in client.get("/requests/new/").content.decode()
+
+    def test_of_what_is_confidential_it_says_nothing(self, client: Client, ravi: User) -> None:
+        request = make.approval("Merger", assignees=[ravi], requester=make.user("nina"), confidential=True)
+        html = client.get("/requests/new/", {"id": [request]}).content.decode()
+        assert 'title="A confidential request"></a>' in html
+        assert "Merger" not in html
+        assert "nina" not in html
