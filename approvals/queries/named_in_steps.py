@@ -35,11 +35,15 @@ class Nameable:
     groups: frozenset[int] = field(default_factory=frozenset)
 
 
-def read_names(named: Collection[Step]) -> Names:
-    """Read who is named there: at most one query for users, and one for groups."""
+def read_names(named: Collection[Step], *, active: bool = False) -> Names:
+    """Read who is named there: at most one query for users, and one for groups.
+
+    `active`: without accounts that are deactivated.
+    """
     users, groups = _ids(named, "users"), _ids(named, "groups")
     people = get_user_model()
     rows = people._default_manager.filter(pk__in=users) if users else people._default_manager.none()
+    rows = rows.filter(is_active=True) if active else rows
     found = Group.objects.filter(pk__in=groups) if groups else Group.objects.none()
     return Names(
         users={on_record(pk): name for pk, name in rows.values_list("pk", people.USERNAME_FIELD)},
@@ -59,10 +63,13 @@ def read_nameable(steps: Collection[Step]) -> Nameable:
 
 
 def name_steps(requests: Iterable[Any]) -> None:
-    """Read the names for the steps of all these requests, for `names_for`, by two queries at most."""
+    """Read the names for the steps of all these requests, for `names_for`, by two queries at most.
+
+    Whoever could not be named now is left out.
+    """
     rows = [request for request in requests if request.escalation]
     if rows:
-        names = read_names([step for row in rows for step in row.escalation])
+        names = read_names([step for row in rows for step in row.escalation], active=True)
         for row in rows:
             vars(row)["named_in_steps"] = names
 
@@ -70,7 +77,7 @@ def name_steps(requests: Iterable[Any]) -> None:
 def names_for(request: Any) -> Names:
     """Return the names for the request's steps; they are read now unless `name_steps` has."""
     if "named_in_steps" not in vars(request):
-        vars(request)["named_in_steps"] = read_names(request.escalation)
+        vars(request)["named_in_steps"] = read_names(request.escalation, active=True)
     names: Names = vars(request)["named_in_steps"]
     return names
 

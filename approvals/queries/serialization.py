@@ -98,7 +98,7 @@ def _people(request: HumanRequest) -> dict[str, list[str]]:
 
 
 def _steps(request: HumanRequest) -> list[dict[str, Any]]:
-    """Return the steps of the escalation, with the names of those who are there."""
+    """Return the steps of the escalation, with the names of those who would decide now."""
     if not request.escalation:
         return []
     names = names_for(request)

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from importlib import import_module
 from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.db import Error, connection
 from django.test import Client
@@ -29,6 +32,7 @@ from approvals.domain.commands import (
     Decision,
     Escalate,
     Expire,
+    Forget,
     Purge,
     Reassign,
     Reschedule,
@@ -38,7 +42,7 @@ from approvals.domain.escalation import check_escalation, steps_that_fit
 from approvals.domain.lifecycle import Verdict
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest, NotPermitted, UnknownRequest
-from approvals.models import AuditEntry, HumanRequest, UserAssignment
+from approvals.models import AuditEntry, Destination, HumanRequest, UserAssignment
 from approvals.trail.verification.checker import Checker
 from approvals.waiting.deadlines import DeadlineKeeper
 from approvals.waiting.outages import Outage
@@ -509,6 +513,42 @@ class TestOnRecord:
         pass_time(HOUR * 0.6)
         take_steps()
         assert "Escalated to bob" in client.get(path).content.decode()
+
+    @pytest.mark.usefixtures("as_keeper")
+    def test_forgetting_whom_a_step_names_or_who_asked_leaves_what_was_asked(
+        self, ada: User, bob: User
+    ) -> None:
+        keeper = make.actor(make.user("keeper", may=("change_humanrequest",)))
+        request_id = make.approval(
+            assignees=[ada],
+            requester=ada,
+            actor=make.actor(ada),
+            timeout=HOUR,
+            escalation=[step(0.5, bob), step(0.9, ada)],
+        )
+        pass_time(HOUR * 0.6)
+        take_steps()
+        deciding.decide(make.actor(bob), request_id, "reject")
+        for person in (bob, ada):
+            do(Forget(request_id=UUID(request_id), actor=keeper, user_id=person.pk))
+            assert faults(request_id) == []
+        row = row_of(request_id)
+        assert [one["users"] for one in row.escalation] == [[bob.pk], [ada.pk]]
+        HumanRequest.writing.filter(pk=request_id).update(escalation=[])
+        assert faults(request_id) != []
+
+    def test_whoever_heard_of_what_was_handed_to_them_hears_of_escalations(
+        self, ada: User, bob: User
+    ) -> None:
+        """Before people could choose that, too."""
+        kept = Destination.objects.create(user=ada, events=["reassigned", "closed"])
+        none = Destination.objects.create(user=bob, events=[])
+        migration = import_module("approvals.migrations.0022_escalation")
+        for _ in range(2):
+            migration.hear_of_escalations(apps, SimpleNamespace(connection=connection))
+        kept.refresh_from_db()
+        none.refresh_from_db()
+        assert (kept.events, none.events) == (["reassigned", "closed", "escalated"], [])
 
     @pytest.mark.usefixtures("as_keeper")
     def test_retention_leaves_no_steps_and_a_trail_that_holds(self, ada: User, bob: User) -> None:

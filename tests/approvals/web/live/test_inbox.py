@@ -19,9 +19,10 @@ from django.db import connection as db_connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals import deciding, delegations, queries
+from approvals.database import clock
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
-from approvals.domain.commands import Actor, Expire
+from approvals.domain.commands import Actor, Escalate, Expire
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
@@ -199,6 +200,25 @@ async def test_reassigned_away_and_back() -> None:
         await deciding.areassign(factories.actor(bob), request, users=[ada.pk])
         await hers.next("request_opened")
         assert (await his.next("snapshot"))["data"] == NOTHING
+
+
+async def test_escalated_to_those_who_decide_instead() -> None:
+    """Whom it comes to sees it at once, and from whom it went does not."""
+    ada, bob = await made(factories.user), await made(factories.user)
+    step = {"after": 1, "users": [bob], "replace": True}
+    request = await made(factories.approval, assignees=[ada], escalation=[step])
+    async with await Connection.of(ada) as hers, await Connection.of(bob) as his:
+        await hers.opened()
+        await his.opened()
+        clock.move(timedelta(seconds=2))
+        try:
+            await queue.awrite(Escalate(request_id=UUID(request), step=0))
+        finally:
+            clock.move_back()
+        opened = (await his.next("request_opened"))["data"]["request"]
+        assert (opened["assignees"]["users"], opened["escalated"]) == ([bob.username], 1)
+        assert opened["escalation"] == [{**step, "users": [bob.username], "groups": []}]
+        assert (await hers.next("snapshot"))["data"] == NOTHING
 
 
 async def test_leaving_a_group_takes_its_requests_away() -> None:
