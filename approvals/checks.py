@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from ipaddress import ip_network
@@ -13,9 +14,10 @@ from django.conf import global_settings, settings
 from django.core import checks
 from django.db import connections
 
+from approvals import queries
 from approvals.conf import approval_settings, channel_layer_is_in_memory, setting_names, tells_people
 from approvals.database import triggers
-from approvals.delivery import links
+from approvals.delivery import chat, links
 from approvals.delivery.webhooks import targets
 from approvals.process import files
 
@@ -39,6 +41,7 @@ _LIMITS = (
     "requests_per_user",
     "bytes_per_user",
 )
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _SMTP = ".smtp.EmailBackend"
 
 Messages: TypeAlias = Iterator[checks.CheckMessage]
@@ -58,6 +61,7 @@ def check_values(**told: Any) -> Messages:
     yield from _check_trusted_proxies()
     yield from check_networks("SAYSO_CALLBACK_NETWORKS", configured.callback_networks, "E005", "W007")
     yield from check_hosts("SAYSO_CALLBACK_HOSTS", configured.callback_hosts, "hooks.example.org", "W008")
+    yield from _check_chat_schemes()
     yield from _check_log_format()
     yield from _check_own_url()
     yield from _check_script_name()
@@ -96,6 +100,19 @@ def check_notify(**told: Any) -> Messages:
             "SAYSO_NOTIFY is on, but SAYSO_URL is not set: nobody is told about requests.",
             hint="Set SAYSO_URL to the address that people use, such as https://sayso.example.com.",
             id="sayso.E018",
+        )
+
+
+@checks.register(checks.Tags.database)
+def check_chat(*, databases: Sequence[str] | None = None, **told: Any) -> Messages:
+    """Check that what writes to chats is installed where somebody is told by one."""
+    if "default" not in (databases or ()) or not tells_people() or chat.is_installed():
+        return
+    if queries.is_chat_used():
+        yield checks.Error(
+            "Somebody is to be told by chat, but the extra `chat` is not installed.",
+            hint="pip install 'sayso[chat]'",
+            id="sayso.E025",
         )
 
 
@@ -257,6 +274,16 @@ def check_hosts(setting: str, entries: Iterable[str], example: str, invalid: str
                 f"{setting}: {text!r} is not a host, and allows none.",
                 hint=f"Hosts without a port, such as {example} or *.example.org, separated by commas.",
                 id=f"sayso.{invalid}",
+            )
+
+
+def _check_chat_schemes() -> Messages:
+    for scheme in approval_settings().chat_schemes:
+        if not _SCHEME.fullmatch(scheme):
+            yield checks.Error(
+                f"SAYSO_CHAT_SCHEMES: {scheme!r} is not how an address begins.",
+                hint="Names such as slack or ntfys, without ://, separated by commas.",
+                id="sayso.E026",
             )
 
 

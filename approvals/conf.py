@@ -19,6 +19,22 @@ from django.conf import UserSettingsHolder, settings
 
 S = TypeVar("S")
 
+# The services that groups write in; not those by which any program or file of a network could be reached.
+CHAT_SCHEMES = (
+    "discord",
+    "gchat",
+    "gotifys",
+    "matrixs",
+    "mmosts",
+    "ntfys",
+    "rockets",
+    "slack",
+    "tgram",
+    "workflows",
+    "wxteams",
+    "zulip",
+)
+
 _MISSING = object()
 # By class: the name of each field, as a key of SAYSO, and as a setting of its own.
 _NAMES: dict[type[Any], list[tuple[str, str, str]]] = {}
@@ -79,6 +95,8 @@ class ApprovalSettings:
     """Hosts that outcomes may be posted to; `*.example.org` is any host below it."""
     callback_networks: tuple[str, ...] = ()
     """Networks that outcomes may be posted to although they are not public."""
+    chat_schemes: tuple[str, ...] = CHAT_SCHEMES
+    """How addresses of chats may begin; what else the package `apprise` can reach is refused."""
     rate_limit: float = 100.0
     """Requests a second of one user; 0: no limit, as with the four below."""
     address_rate_limit: float = 200.0

@@ -223,7 +223,7 @@ for _read, _variables in (
         _list_of,
         ["SAYSO_CALLBACK_HOSTS", "SAYSO_CALLBACK_NETWORKS", "SAYSO_HTTP_HOSTS", "SAYSO_HTTP_NETWORKS"],
     ),
-    (_list_of, ["SAYSO_CLEANUP_DIRECTORIES", "SAYSO_EMAIL_RECIPIENTS"]),
+    (_list_of, ["SAYSO_CLEANUP_DIRECTORIES", "SAYSO_EMAIL_RECIPIENTS", "SAYSO_CHAT_SCHEMES"]),
 ):
     SAYSO |= {name.removeprefix("SAYSO_"): _read(name) for name in _variables if name in env.ENVIRON}
 # The name that process managers use. SQLite and the in-memory layer serve one process only.
@@ -258,6 +258,8 @@ LOGGING = {
         "daphne": {"level": "WARNING"},
         # It would log whole URLs, with secrets in their query strings.
         "httpx": {"level": "WARNING"},
+        # It would log addresses of chats; our own lines say what failed.
+        "apprise": {"level": "CRITICAL"},
         "django.channels.server": {"level": "CRITICAL"},
         # Django gives them handlers of their own, which are removed here.
         "django": {"handlers": []},

@@ -11,8 +11,11 @@ from django.contrib.auth.models import Group, Permission, User
 from approvals import delegations, gate
 from approvals.database.clock import database_now
 from approvals.database.fields import new_id
+from approvals.delivery.addresses import encrypt
 from approvals.domain.commands import Actor, Channel, OpenRequest
 from approvals.domain.lifecycle import Kind, Verdict
+from approvals.domain.telling import EVENTS, TOLD_TO_GROUPS
+from approvals.models import Destination
 from approvals.writer import queue
 
 _numbers = itertools.count(1)
@@ -49,6 +52,14 @@ def delegation(principal: User, delegate: User, **terms: Any) -> str:
     """That the delegate decides for the principal, from now on for an hour; its id."""
     until = terms.pop("ends_at", None) or database_now() + timedelta(hours=1)
     return delegations.delegate(principal, delegate, terms.pop("starts_at", None), until, **terms)
+
+
+def destination(owner: User | Group, kind: str, address: str, **fields: Any) -> Destination:
+    """Where this person or group is told, by default of all that it can be told."""
+    group = isinstance(owner, Group)
+    told: dict[str, Any] = {"events": sorted(TOLD_TO_GROUPS) if group else list(EVENTS)} | fields
+    whose: dict[str, Any] = {"group" if group else "user": owner}
+    return Destination.objects.create(kind=kind, address=encrypt(address), **whose, **told)
 
 
 def approval(title: str = "Refund 12.00 EUR", **terms: Any) -> str:

@@ -18,6 +18,8 @@ from approvals.admin.change_lists import ListAdmin, moment_column
 from approvals.admin.filters import days, typed_filter
 from approvals.admin.selection import page_of, request_column
 from approvals.models import Notification, NotificationAttempt
+from approvals.queries.account_names import name_field
+from approvals.queries.notices import WITH_OWNER
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.access import user_id
 from approvals.writer import notifications
@@ -33,12 +35,17 @@ class NotificationAdmin(ListAdmin):
     """What was told about the requests that a person may see."""
 
     page_template = "admin/approvals/notification.html"
-    list_display = ("of_request", "event", "person", "state", "attempts", "due", "changed")
+    list_display = ("of_request", "event", "owner", "by", "state", "attempts", "due", "changed")
     moment = "created_at"
-    list_filter = ("status", "event", typed_filter("dates", *days("created", "Told from")))
-    search_fields = ("request__title", "destination__user__username")
-    search_help_text = "Request or person"
-    list_select_related = ("request", "destination__user")
+    list_filter = (
+        "status",
+        "event",
+        "destination__kind",
+        typed_filter("dates", *days("created", "Told from")),
+    )
+    search_fields = ("request__title", f"destination__{name_field('user')}", "destination__group__name")
+    search_help_text = "Request, person or group"
+    list_select_related = ("request", *WITH_OWNER)
     views: ClassVar = {"<uuid:notification_id>/send_again/": "send_again_view"}
     of_request = request_column
     due = moment_column("due_at", "next attempt")
@@ -47,7 +54,7 @@ class NotificationAdmin(ListAdmin):
     def get_queryset(self, request: HttpRequest) -> Notifications:
         seen = queries.visible_to(user_id(request))
         told = Notification.objects.filter(request__in=seen)
-        return told.select_related("request", "destination__user")
+        return told.select_related("request", *WITH_OWNER)
 
     def page(self, request: HttpRequest, row: Notification) -> dict[str, Any]:
         return {
@@ -71,9 +78,17 @@ class NotificationAdmin(ListAdmin):
         messages.success(request, "It is sent again, if there is still a point in it.")
         return HttpResponseRedirect(reverse("admin:approvals_notification_change", args=[notification_id]))
 
-    @admin.display(description="person")
-    def person(self, row: Notification) -> SafeString:
-        return visible(row.destination.user.get_username())
+    @admin.display(description="for")
+    def owner(self, row: Notification) -> SafeString:
+        return visible(row.destination.owner)
+
+    @admin.display(description="by")
+    def by(self, row: Notification) -> SafeString:
+        one = row.destination
+        said = format_html("{} {}", one.get_kind_display(), visible(one.label))
+        if one.failing_since is None:
+            return said
+        return format_html('{} <span class="state is-given_up">failing</span>', said)
 
     @admin.display(description="state")
     def state(self, row: Notification) -> SafeString:

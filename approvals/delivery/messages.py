@@ -34,11 +34,20 @@ LINES_LIMIT = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is sent to one person: `html` has the same words as `text`."""
+    """What is sent by mail: `html` has the same words as `text`."""
 
     subject: str
     text: str
     html: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """What is written to a chat: fixed words, the title of a request ("": of none), and a link."""
+
+    heading: str
+    title: str
+    link: str
 
 
 def compose(notice: Notice) -> Message:
@@ -56,6 +65,8 @@ def compose_digest(notices: Sequence[Notice]) -> Message:
     number = "1 message" if len(notices) == 1 else f"{len(notices)} messages"
     words = {
         "heading": f"{number} about requests",
+        "limited": notices[0].limited,
+        "group": _group_of(notices[0]),
         "lines": [_line(notice) for notice in notices[:LINES_LIMIT]],
         "more": max(len(notices) - LINES_LIMIT, 0),
         "inbox": links.link_to("inbox"),
@@ -66,6 +77,28 @@ def compose_digest(notices: Sequence[Notice]) -> Message:
         text=render_to_string("approvals/digest.txt", words).strip() + "\n",
         html=render_to_string("approvals/digest.html", words),
     )
+
+
+def compose_for_chat(notices: Sequence[Notice]) -> ChatMessage:
+    """Write a line with a link about the only one of these, or one that says how many they are.
+
+    The link leads to log-in: others may read the chat.
+    """
+    first = notices[0]
+    if len(notices) == 1:
+        heading = _heading(Told(first.notification.event), first.request)
+        title = shorten(plain(first.request.title), TITLE_LIMIT)
+        return ChatMessage(
+            heading=heading, title=title, link=links.link_to("request", request_id=first.request.pk)
+        )
+    heading = f"{len(notices)} messages about requests within an hour"
+    return ChatMessage(heading=heading, title="", link=links.link_to("inbox"))
+
+
+def _group_of(notice: Notice) -> str:
+    """Return the name of the group that this tells; "" for a person."""
+    destination = notice.notification.destination
+    return "" if destination.group_id is None else plain(destination.owner)
 
 
 def _line(notice: Notice) -> dict[str, str]:
@@ -125,6 +158,7 @@ def _words_of_request(notice: Notice) -> dict[str, Any]:
         "details": plain(shorten(request.details, DETAILS_LIMIT)) if detail == "full" else "",
         "deadline": _deadline(request, notice.zone) if request.status == Status.PENDING else "",
         "link": personal_links.address_for(notice),
+        "group": _group_of(notice),
         "decides_as": plain(_decides_as(notice)),
         "preferences": links.link_to("preferences"),
     }
@@ -132,8 +166,7 @@ def _words_of_request(notice: Notice) -> dict[str, Any]:
 
 def _decides_as(notice: Notice) -> str:
     """Return as whom the message's link decides; "" where it leads to log-in."""
-    person = notice.notification.destination.user
-    return person.get_username() if personal_links.is_personal(notice) else ""
+    return notice.notification.destination.owner if personal_links.is_personal(notice) else ""
 
 
 def _heading(event: Told, request: Any) -> str:

@@ -1,4 +1,4 @@
-"""Sends notifications by mail, each with what is so at that moment, or not at all where it has no point."""
+"""Sends notifications by the kind of their destination: what is so at that moment, or nothing at all."""
 
 from __future__ import annotations
 
@@ -9,38 +9,68 @@ from urllib.parse import urlsplit
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from approvals.conf import approval_settings
-from approvals.delivery import links, unsubscribing
+from approvals.delivery import addresses, links, unsubscribing
+from approvals.delivery.chat import ChatSender
 from approvals.delivery.mail import NOT_SET_UP, MailSender, message_id
-from approvals.delivery.messages import Message, compose, compose_digest
+from approvals.delivery.messages import Message, compose, compose_digest, compose_for_chat
+from approvals.delivery.webhooks import events
+from approvals.delivery.webhooks.posting import WebhookCarrier
+from approvals.delivery.webhooks.targets import destination_reach
+from approvals.domain.telling import DestinationKind
 from approvals.process import failpoints
 from approvals.queries.notices import Notice
-from approvals.writer import notifications
 from approvals.writer.notifications import Due
 from approvals.writer.outboxes import Answer
 
+# Messages on their way to the mail server at the same time, each by a connection of its own.
+MAIL_AT_ONCE = 8
+
 NO_ADDRESS = Answer(error="The account has no email address.", final=True)
+UNREADABLE = Answer(
+    error="The address can't be read: it was saved under another secret key. Enter it again.", final=True
+)
 
 
 class NotificationCarrier:
     """Sends what is to be told, by the kind of its destination."""
 
     def __init__(self) -> None:
-        self._mail = MailSender(notifications.AT_ONCE)
+        self._mail = MailSender(MAIL_AT_ONCE)
+        self._chat = ChatSender()
+        self._webhooks = WebhookCarrier(reach=destination_reach)
 
     async def deliver(self, due: Due) -> Answer:
         if not links.are_set_up():
             return NOT_SET_UP
         if not due.live:
             return Answer(error=due.notice.moot, moot=True)
-        if not due.notice.notification.destination.user.email:
-            return NO_ADDRESS
+        address = address_of(due.notice)
+        if not address:
+            return UNREADABLE if address is None else NO_ADDRESS
         failpoints.reach("notification-claimed")
-        answer = await self._mail.send(partial(_make, due))
+        answer = await self._send(due, address)
         failpoints.reach("message-sent")
         return answer
 
+    async def _send(self, due: Due, address: str) -> Answer:
+        if due.destination.kind == DestinationKind.WEBHOOK:
+            return await self._webhooks.post(address, events.message_of(due))
+        if due.destination.kind == DestinationKind.CHAT:
+            return await self._chat.send(address, compose_for_chat(due.live))
+        return await self._mail.send(partial(_make, due))
+
     def close(self) -> None:
         self._mail.close()
+        self._chat.close()
+        self._webhooks.close()
+
+
+def address_of(notice: Notice) -> str | None:
+    """Return where the notice goes; "" where an account has no email address, None for what can't be read."""
+    destination = notice.notification.destination
+    if destination.is_of_account:
+        return str(destination.user.email) if destination.user else ""
+    return addresses.decrypt(destination.address)
 
 
 def _make(due: Due) -> EmailMessage:
@@ -48,7 +78,7 @@ def _make(due: Due) -> EmailMessage:
 
 
 def make_digest(notices: Sequence[Notice]) -> EmailMessage:
-    """Make the one email that tells all of these, which go to one person."""
+    """Make the one email that tells all of these, which go to one address."""
     return _email(notices[0], compose_digest(notices))
 
 
@@ -61,15 +91,17 @@ def make_mail(notice: Notice) -> EmailMessage:
 
 
 def _email(notice: Notice, words: Message) -> EmailMessage:
+    destination = notice.notification.destination
     message = EmailMultiAlternatives(
         words.subject,
         words.text,
-        to=[notice.notification.destination.user.email],
+        to=[address_of(notice) or ""],
         headers={
             "Message-ID": message_id(notice.notification.pk),
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
-            **unsubscribing.headers_of(notice.notification.destination_id),
+            # One reader of a group's mail does not unsubscribe the others.
+            **(unsubscribing.headers_of(destination.pk) if destination.group_id is None else {}),
         },
     )
     message.attach_alternative(words.html, "text/html")

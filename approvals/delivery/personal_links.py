@@ -143,8 +143,13 @@ def find(token: str) -> PersonalLink | None:
 
 
 def _is_for(notice: Notice) -> bool:
-    """Whether such a message, about such a request, may have a personal link."""
+    """Whether such a message, about such a request, may have a personal link: mail to the person's account.
+
+    Others may read what is written to a chat or a program.
+    """
     request = notice.request
+    if not notice.notification.destination.is_of_account:
+        return False
     simple = request.required == 1 and not request.four_eyes and request.severity != Severity.HIGH
     return simple and not request.confidential and notice.notification.event in ASKING
 

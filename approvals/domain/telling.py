@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+# Characters of what tells a destination from others.
+LABEL_LIMIT = 100
+
 
 class Told(StrEnum):
     """An event of a request that somebody may hear of."""
@@ -15,6 +18,14 @@ class Told(StrEnum):
     QUESTION = "question"
     REPLY = "reply"
     CLOSED = "closed"
+
+
+class DestinationKind(StrEnum):
+    """By what a destination is reached."""
+
+    EMAIL = "email"
+    WEBHOOK = "webhook"
+    CHAT = "chat"
 
 
 # In words, for those who choose.
@@ -30,6 +41,10 @@ EVENTS = {
 
 # What asks for a decision: without a point once it is made.
 ASKING = frozenset({Told.OPENED, Told.REMINDER, Told.REASSIGNED, Told.ESCALATED})
+
+
+# What groups can be told: the rest concerns one person.
+TOLD_TO_GROUPS = ASKING
 
 
 def told_unasked() -> list[str]:

@@ -6,7 +6,7 @@ import getpass
 from argparse import ArgumentParser
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 
 from approvals.domain.commands import Actor, Channel
@@ -35,6 +35,14 @@ def acting_person(username: str | None) -> User:
     if person is None:
         raise Misuse(f"Say who acts with --as USER. {_choices()}")
     return person
+
+
+def group_called(name: str) -> int:
+    """Return the id of this group; `Misuse` where there is none."""
+    found = Group.objects.filter(name=name).values_list("pk", flat=True).first()
+    if found is None:
+        raise Misuse(f"There is no group {name!r}.")
+    return found
 
 
 def default_person() -> User | None:

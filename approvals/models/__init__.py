@@ -13,9 +13,8 @@ from approvals.models.deliveries import (
     Letter,
     LetterKind,
 )
+from approvals.models.destinations import Destination
 from approvals.models.notifications import (
-    Destination,
-    DestinationKind,
     Notification,
     NotificationAttempt,
     NotificationStatus,
@@ -48,7 +47,6 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Destination",
-    "DestinationKind",
     "Event",
     "GroupAssignment",
     "HumanRequest",

@@ -1,14 +1,13 @@
-"""Whom requests are told to: when to look, where messages go, and each message on its way."""
+"""What requests are told: when to look, and each message on its way."""
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from approvals.database.fields import JSONText
-from approvals.domain.telling import EVENTS, told_unasked
+from approvals.domain.telling import EVENTS
 from approvals.models.deliveries import Delivery, DeliveryAttempt
+from approvals.models.destinations import Destination
 from approvals.models.record import OnRecord
 from approvals.models.requests import HumanRequest
 
@@ -41,33 +40,6 @@ class Watch(OnRecord):
         return f"watch of {self.request_id}"
 
 
-class DestinationKind(models.TextChoices):
-    """By what a destination is reached."""
-
-    EMAIL = "email"
-
-
-class Destination(models.Model):
-    """Where somebody hears of requests, and of which events. Not on record: people change it as they like.
-
-    Without an `address`, mail goes to the address of the account, whatever it is then.
-    """
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    kind = models.CharField(max_length=16, choices=DestinationKind.choices, default=DestinationKind.EMAIL)
-    events = JSONText(default=told_unasked)
-
-    class Meta:
-        default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(name="destination_of_the_account", fields=["user", "kind"]),
-        ]
-
-    def __str__(self) -> str:
-        """Name neither person nor address: logs have this, and are not purged."""
-        return f"{self.kind} {self.pk}"
-
-
 class NotificationStatus(models.TextChoices):
     """Whether a notification waits, was sent, has no point any more, or was given up."""
 
@@ -93,7 +65,10 @@ class Notification(Delivery):
     )
     event = models.CharField(max_length=16, choices=[(event.value, words) for event, words in EVENTS.items()])
     sequence = models.PositiveIntegerField()
-    destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="notifications")
+    # The index below serves as this key's own.
+    destination = models.ForeignKey(
+        Destination, on_delete=models.CASCADE, related_name="notifications", db_index=False
+    )
     used_at = models.DateTimeField(null=True)
     digest = models.DateTimeField(null=True)
 
@@ -113,6 +88,7 @@ class Notification(Delivery):
             ),
             models.Index(name="notification_changed", fields=["changed_at"]),
             models.Index(name="notification_created", fields=["created_at", "id"]),
+            models.Index(name="notification_destination", fields=["destination", "created_at"]),
         ]
 
     def __str__(self) -> str:

@@ -36,8 +36,15 @@ from approvals.queries.lookups import (
     seconds_left,
 )
 from approvals.queries.named_in_steps import name_steps
-from approvals.queries.notices import list_told
-from approvals.queries.preferences import is_destination, preference_of, told_by_mail
+from approvals.queries.notices import list_failing, list_told
+from approvals.queries.preferences import (
+    destinations_of,
+    destinations_of_group,
+    is_chat_used,
+    is_destination,
+    preference_of,
+    told_by_mail,
+)
 from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
 from approvals.queries.requests import as_id, id_or_none, unknown_request, with_people
@@ -49,6 +56,7 @@ from approvals.queries.serialization import (
     outcome_summary_on_the_wire,
     summary_on_the_wire,
 )
+from approvals.queries.tellings import are_too_many
 from approvals.queries.visibility import (
     Rights,
     TimelineEntry,
@@ -81,6 +89,7 @@ __all__ = [
     "Standing",
     "Tab",
     "TimelineEntry",
+    "are_too_many",
     "as_id",
     "ask_for_large",
     "ask_for_open_requests",
@@ -89,14 +98,18 @@ __all__ = [
     "changed_since",
     "comment_on_the_wire",
     "comments_on",
+    "destinations_of",
+    "destinations_of_group",
     "discussed",
     "due_steps",
     "has_responded",
     "history",
     "id_or_none",
+    "is_chat_used",
     "is_destination",
     "is_due_soon",
     "last_comment_by",
+    "list_failing",
     "list_inbox",
     "list_inboxes",
     "list_requests",

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
-from django.db.models import Q
+from django.contrib.auth.models import Group, Permission
+from django.db.models import Q, QuerySet
 
 from approvals.database.clock import database_now
 from approvals.models import Delegation
@@ -45,6 +45,20 @@ def deciders_of_each(audiences: Mapping[K, Audience]) -> dict[K, frozenset[int]]
     }
 
 
+def groups_of_each(audiences: Mapping[K, Audience], group_ids: Collection[int]) -> dict[K, frozenset[int]]:
+    """Return which of these groups may decide each request: named to, or, if nobody is, by permission."""
+    unassigned = not all(audience.assigned for audience in audiences.values())
+    holders = frozenset[int]()
+    if group_ids and unassigned:
+        held = Group.objects.filter(pk__in=group_ids, permissions__in=_deciding())
+        holders = frozenset(held.values_list("pk", flat=True))
+    asked = frozenset(group_ids)
+    return {
+        key: asked & audience.group_ids if audience.assigned else holders
+        for key, audience in audiences.items()
+    }
+
+
 def delegates_of(user_ids: Collection[int]) -> dict[int, frozenset[int]]:
     """Return the active people who stand for each of these people now; who is inactive has none."""
     found: defaultdict[int, set[int]] = defaultdict(set)
@@ -73,5 +87,9 @@ def _member_ids(group_ids: Collection[int]) -> defaultdict[int, set[int]]:
 
 
 def _holder_ids() -> frozenset[int]:
-    held = Permission.objects.filter(codename=DECIDE, content_type__app_label="approvals")
+    held = _deciding()
     return _active_ids(Q(is_superuser=True) | Q(user_permissions__in=held) | Q(groups__permissions__in=held))
+
+
+def _deciding() -> QuerySet[Permission]:
+    return Permission.objects.filter(codename=DECIDE, content_type__app_label="approvals")

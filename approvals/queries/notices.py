@@ -13,29 +13,38 @@ from django.db.models import OuterRef, Q, Subquery
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status, is_overdue
 from approvals.domain.payloads import parse_object
+from approvals.domain.quiet_hours import QuietHours
 from approvals.domain.telling import ASKING, Told
 from approvals.models import (
     AuditEntry,
+    Destination,
     HumanRequest,
     Notification,
     NotificationAttempt,
     NotificationStatus,
     Response,
 )
-from approvals.queries import permissions
+from approvals.queries import deciders, permissions
 from approvals.queries.permissions import Audience, Person
-from approvals.queries.preferences import time_zones_of
+from approvals.queries.preferences import quiet_hours_of
 from approvals.queries.quorum import has_voted, votes_on
 from approvals.queries.visibility import visible_to
+
+# The columns that name for whom a notification is.
+WITH_OWNER = ("destination__user", "destination__group")
+
+CLOSED = "The request was closed before."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """One notification with what its message may say to this person, at the moment of reading.
 
-    `person` is who gets it, as stored now, and `audience` who may decide now; `zone` is that of the person.
+    `person` is who gets it, as stored now (None: they are gone, or it is for a group), and `audience` who may
+    decide now; `zone` is that of the person.
     `said` is the text of the comment or question that it tells, and `by` who wrote it (None: a program, or
-    nobody); both are of its entry. `moot` says why nothing is to be sent; "" where it is.
+    nobody); both are of its entry. `limited`: it comes in a digest because there was too much within an hour.
+    `moot` says why nothing is to be sent; "" where it is.
     """
 
     notification: Notification
@@ -45,6 +54,7 @@ class Notice:
     audience: Audience
     said: str = ""
     by: str | None = None
+    limited: bool = False
     moot: str = ""
 
 
@@ -54,11 +64,33 @@ class ToldTo:
 
     created_at: datetime
     event: str
-    person: str
+    owner: str
+    kind: str
     status: str
     attempts: int
     error: str
     request_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """A destination whose attempts fail, since when, and for whom it is."""
+
+    owner: str
+    kind: str
+    label: str
+    since: datetime
+
+
+def list_failing(user_id: int, *, limit: int) -> list[Failing]:
+    """Return destinations that fail, the first to fail first, where this user may see what was told there."""
+    told = Notification.objects.filter(request__in=visible_to(user_id)).values("destination")
+    rows = Destination.objects.filter(failing_since__isnull=False, pk__in=told)
+    return [
+        Failing(owner=row.owner, kind=row.kind, label=row.label, since=row.failing_since)
+        for row in rows.select_related("user", "group").order_by("failing_since", "pk")[:limit]
+        if row.failing_since
+    ]
 
 
 def list_told(user_id: int, *, failed: bool, limit: int) -> list[ToldTo]:
@@ -71,12 +103,13 @@ def list_told(user_id: int, *, failed: bool, limit: int) -> list[ToldTo]:
         waiting = Q(status=NotificationStatus.WAITING, attempts__gt=0)
         told = told.filter(Q(status=NotificationStatus.GIVEN_UP) | waiting)
     last = NotificationAttempt.objects.filter(notification=OuterRef("pk")).order_by("-number")
-    rows = told.annotate(error=Subquery(last.values("error")[:1])).select_related("destination__user")
+    rows = told.annotate(error=Subquery(last.values("error")[:1])).select_related(*WITH_OWNER)
     return [
         ToldTo(
             created_at=row.created_at,
             event=row.event,
-            person=row.destination.user.get_username(),
+            owner=row.destination.owner,
+            kind=row.destination.kind,
             status=row.status,
             attempts=row.attempts,
             error=row.error or "",
@@ -88,16 +121,20 @@ def list_told(user_id: int, *, failed: bool, limit: int) -> list[ToldTo]:
 
 def notices(ids: Collection[UUID]) -> list[Notice]:
     """Read these notifications, the oldest first, in a constant number of queries."""
-    rows = Notification.objects.filter(pk__in=ids).select_related("destination__user")
+    rows = Notification.objects.filter(pk__in=ids).select_related(*WITH_OWNER)
     notifications = list(rows.order_by("created_at", "pk"))
     requests = HumanRequest.objects.select_related("requester", "decided_by").in_bulk(
         {row.request_id for row in notifications}
     )
-    user_ids = {row.destination.user_id for row in notifications}
+    destinations = [row.destination for row in notifications]
+    user_ids = {one.user_id for one in destinations if one.user_id is not None}
+    group_ids = {one.group_id for one in destinations if one.group_id is not None}
+    audiences = permissions.audiences(list(requests.values()))
     known = _Known(
-        audiences=permissions.audiences(list(requests.values())),
+        audiences=audiences,
+        groups=deciders.groups_of_each(audiences, group_ids),
         people=permissions.persons(user_ids),
-        zones=time_zones_of(user_ids),
+        hours=quiet_hours_of(user_ids),
         votes=votes_on(requests.keys()),
         overdue=_overdue(requests),
         entries=_entries(notifications),
@@ -118,22 +155,29 @@ class _Known:
     """What was read about all notifications together."""
 
     audiences: Mapping[UUID, Audience]
+    groups: Mapping[UUID, frozenset[int]]
     people: Mapping[int, Person]
-    zones: Mapping[int, tzinfo]
+    hours: Mapping[int, QuietHours]
     votes: Mapping[UUID, Collection[Response]]
     overdue: Collection[UUID]
     entries: Mapping[tuple[UUID, int], AuditEntry]
 
+    def person(self, row: Notification) -> Person | None:
+        user_id = row.destination.user_id
+        return None if user_id is None else self.people.get(user_id)
+
 
 def _notice(row: Notification, request: HumanRequest, known: _Known) -> Notice:
-    person, audience = known.people.get(row.destination.user_id), known.audiences[request.pk]
+    person, audience = known.person(row), known.audiences[request.pk]
+    hours = None if person is None else known.hours.get(person.id)
     moot = _why_moot(row, request, known)
     notice = Notice(
         notification=row,
         request=request,
         person=person,
         audience=audience,
-        zone=known.zones.get(row.destination.user_id, UTC),
+        zone=UTC if hours is None else hours.zone,
+        limited=row.digest is not None and (hours is None or hours.digest_at is None),
         moot=moot,
     )
     entry = known.entries.get((row.request_id, row.sequence))
@@ -146,21 +190,34 @@ def _notice(row: Notification, request: HumanRequest, known: _Known) -> Notice:
 
 
 def _why_moot(row: Notification, request: HumanRequest, known: _Known) -> str:
-    user_id = row.destination.user_id
-    person, audience = known.people.get(user_id), known.audiences[request.pk]
-    if person is None or not permissions.may_see(person, audience):
-        return "The person may not see the request any more."
     if row.event not in row.destination.events:
-        return "The person does not want to hear of this any more."
+        return "Its destination is not told of this any more."
     if request.purged_at is not None:
         return "The words of the request were removed."
+    if row.destination.group_id is not None:
+        return _why_not_asked_of_group(row.destination.group_id, request, known)
+    person, audience = known.person(row), known.audiences[request.pk]
+    if person is None or not permissions.may_see(person, audience):
+        return "The person may not see the request any more."
     return _why_not_asked(person, request, known) if row.event in ASKING else ""
+
+
+def _why_not_asked_of_group(group_id: int, request: HumanRequest, known: _Known) -> str:
+    """Return why this group is not asked any more. It sees a request only as long as it may decide it."""
+    if _is_over(request, known):
+        return CLOSED
+    may = group_id in known.groups[request.pk]
+    return "" if may else "The group may not decide the request any more."
+
+
+def _is_over(request: HumanRequest, known: _Known) -> bool:
+    return request.status != Status.PENDING or request.pk in known.overdue
 
 
 def _why_not_asked(person: Person, request: HumanRequest, known: _Known) -> str:
     """Return why this person is not asked to decide the request any more; "" if they are."""
-    if request.status != Status.PENDING or request.pk in known.overdue:
-        return "The request was closed before."
+    if _is_over(request, known):
+        return CLOSED
     if not permissions.may_decide(person, known.audiences[request.pk]):
         return "The person may not decide the request any more."
     given = known.votes.get(request.pk, ())

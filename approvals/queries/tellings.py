@@ -16,7 +16,7 @@ from approvals.domain.accounts import on_record
 from approvals.domain.lifecycle import Status, is_overdue
 from approvals.domain.payloads import parse_object
 from approvals.domain.telling import ASKING, Told
-from approvals.models import AuditEntry, Event, HumanRequest, Response, Watch
+from approvals.models import AuditEntry, Destination, Event, HumanRequest, Response, Watch
 from approvals.queries import deciders, permissions
 from approvals.queries.large_columns import defer_large
 from approvals.queries.permissions import Audience
@@ -36,8 +36,8 @@ _HANDED = {Event.REASSIGNED: Told.REASSIGNED, Event.ESCALATED: Told.ESCALATED}
 class Telling:
     """One event of a request, and the people who are to hear of it.
 
-    `sequence` is that of the entry, or the number of the reminder. `deadline` is that of the request; None:
-    it has none, or is closed.
+    `sequence` is that of the entry, or the number of the reminder. `group_ids` are groups that hear of it at
+    a destination of their own. `deadline` is that of the request; None: it has none, or is closed.
     """
 
     request_id: UUID
@@ -45,6 +45,7 @@ class Telling:
     sequence: int
     user_ids: frozenset[int]
     deadline: datetime | None
+    group_ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,16 @@ class Look:
     told_to: int
     reminders: int
     due_at: datetime | None
+
+
+def are_too_many(request: HumanRequest) -> bool:
+    """Whether more people may decide this than are told one by one. Reads its people: `with_people` first."""
+    if request.status != Status.PENDING:
+        return False
+    named = len(request.assigned_users.all())
+    if 0 < named <= PEOPLE_AT_MOST and not request.assigned_groups.all():
+        return False
+    return deciders.count_deciders(permissions.audiences([request])[request.pk]) > PEOPLE_AT_MOST
 
 
 def look_at(watches: Sequence[Watch]) -> dict[UUID, Look]:
@@ -72,6 +83,7 @@ def look_at(watches: Sequence[Watch]) -> dict[UUID, Look]:
         entries=_entries_since(ids),
         questioned_by=_questioners(ids),
         voted=_voters(audiences),
+        groups=deciders.groups_of_each(audiences, _groups_with_destinations()),
     )
     by_id = {request.pk: request for request in requests}
     return {watch.request_id: _look(by_id[watch.request_id], watch, known) for watch in watches}
@@ -88,6 +100,7 @@ class _Known:
     entries: Mapping[UUID, Sequence[AuditEntry]]
     questioned_by: Mapping[UUID, Mapping[int, int]]
     voted: Mapping[UUID, frozenset[int]]
+    groups: Mapping[UUID, frozenset[int]]
 
 
 def _look(request: HumanRequest, watch: Watch, known: _Known) -> Look:
@@ -102,9 +115,11 @@ def _look(request: HumanRequest, watch: Watch, known: _Known) -> Look:
         if reminders > watch.reminders and not any(each.event == Told.OPENED for each in told):
             voted = known.voted.get(request.pk, frozenset())
             late = _with_delegates(request, able - voted, known) - voted - _asked_by(told)
-            told.append(_telling(request, Told.REMINDER, reminders, late))
+            groups = known.groups.get(request.pk, frozenset())
+            told.append(_telling(request, Told.REMINDER, reminders, late, groups))
+    bounded = (_not_one_by_one(each) for each in told)
     return Look(
-        tellings=tuple(each for each in told if 0 < len(each.user_ids) <= PEOPLE_AT_MOST),
+        tellings=tuple(each for each in bounded if each.user_ids or each.group_ids),
         told_to=max((entry.sequence for entry in entries), default=watch.told_to),
         reminders=reminders,
         due_at=due_at,
@@ -124,17 +139,25 @@ def _asked_by(told: Iterable[Telling]) -> frozenset[int]:
     return frozenset().union(*(each.user_ids for each in told if each.event in ASKING))
 
 
+def _not_one_by_one(telling: Telling) -> Telling:
+    """Leave out people who are too many to be told one by one."""
+    few = len(telling.user_ids) <= PEOPLE_AT_MOST
+    return telling if few else replace(telling, user_ids=frozenset())
+
+
 def _tell(request: HumanRequest, entry: AuditEntry, able: frozenset[int], known: _Known) -> Iterator[Telling]:
     """Return what this entry is to whom. Nobody is told what they did, unless a program did it for them."""
     actor = set() if entry.token_id else {entry.actor_id}
     asker = frozenset({request.requester_id}) - {None, *actor}
+    groups = known.groups.get(request.pk, frozenset()) if able else frozenset()
     if entry.event == Event.OPENED:
         those = _with_delegates(request, able, known)
-        yield _telling(request, Told.OPENED, entry.sequence, those - actor)
+        yield _telling(request, Told.OPENED, entry.sequence, those - actor, groups)
     elif entry.event in _HANDED:
         before = _named_before(entry, able)
         new = _with_delegates(request, able - before, known) - _with_delegates(request, before, known)
-        yield _telling(request, _HANDED[Event(entry.event)], entry.sequence, new - actor)
+        groups -= _groups_before(entry, groups)
+        yield _telling(request, _HANDED[Event(entry.event)], entry.sequence, new - actor, groups)
     elif entry.event == Event.QUESTIONED:
         yield _telling(request, Told.QUESTION, entry.sequence, asker)
     elif entry.event == Event.COMMENTED:
@@ -149,13 +172,20 @@ def _with_delegates(request: HumanRequest, able: frozenset[int], known: _Known) 
     return able | (standing - known.audiences[request.pk].barred if standing else standing)
 
 
-def _telling(request: HumanRequest, event: Told, sequence: int, user_ids: Iterable[int | None]) -> Telling:
+def _telling(
+    request: HumanRequest,
+    event: Told,
+    sequence: int,
+    user_ids: Iterable[int | None],
+    group_ids: frozenset[int] = frozenset(),
+) -> Telling:
     people = frozenset(user_id for user_id in user_ids if user_id is not None)
     return Telling(
         request_id=request.pk,
         event=event,
         sequence=sequence,
         user_ids=people,
+        group_ids=group_ids,
         deadline=request.deadline if request.status == Status.PENDING else None,
     )
 
@@ -174,9 +204,8 @@ def _named_before(entry: AuditEntry, able: frozenset[int]) -> frozenset[int]:
 
     None of them where the words of that entry were removed.
     """
-    shown = getattr(entry, "shown", None)
-    before = (parse_object(shown.content) or {}).get("before") if shown else None
-    if not isinstance(before, dict):
+    before = _named_in(entry)
+    if before is None:
         return frozenset()
     users, groups = before.get("users", ()), before.get("groups", ())
     named = frozenset(user_id for user_id in able if on_record(user_id) in users)
@@ -184,6 +213,23 @@ def _named_before(entry: AuditEntry, able: frozenset[int]) -> frozenset[int]:
         return named
     audience = Audience(user_ids=named, group_ids=frozenset(groups))
     return able & deciders.deciders_of_each({None: audience})[None]
+
+
+def _groups_before(entry: AuditEntry, groups: frozenset[int]) -> frozenset[int]:
+    """Return which of these groups could decide already before the request was handed on."""
+    before = _named_in(entry)
+    if before is None:
+        return frozenset()
+    users, named = before.get("users", ()), before.get("groups", ())
+    audience = Audience(group_ids=frozenset(named))
+    return frozenset() if users and not named else deciders.groups_of_each({None: audience}, groups)[None]
+
+
+def _named_in(entry: AuditEntry) -> dict[str, Any] | None:
+    """Return who was named before this entry; None where its words were removed."""
+    shown = getattr(entry, "shown", None)
+    before = (parse_object(shown.content) or {}).get("before") if shown else None
+    return before if isinstance(before, dict) else None
 
 
 def _those_who_asked(request: HumanRequest, entry: AuditEntry, known: _Known) -> frozenset[int]:
@@ -202,6 +248,11 @@ def _entries_since(ids: Sequence[UUID]) -> dict[UUID, list[AuditEntry]]:
     for entry in told.defer("canonical"):
         found[entry.request_id].append(entry)
     return found
+
+
+def _groups_with_destinations() -> frozenset[int]:
+    told = Destination.objects.filter(group__isnull=False).order_by()
+    return frozenset(told.values_list("group_id", flat=True).distinct())
 
 
 def _questioners(ids: Sequence[UUID]) -> dict[UUID, dict[int, int]]:

@@ -33,6 +33,12 @@ urlpatterns = own(
         path("log-in/", accounts.log_in, name="sayso-login"),
         path("log-out/", accounts.log_out, name="sayso-logout"),
         path("preferences/", preferences.preferences, name="preferences"),
+        path("preferences/webhooks/", preferences.add_own_webhook, name="webhook-add"),
+        path(
+            "preferences/webhooks/<int:destination_id>/remove/",
+            preferences.remove_own_webhook,
+            name="webhook-remove",
+        ),
         path("unsubscribe/<str:token>/", unsubscribing.unsubscribe_page, name="unsubscribe"),
         path("away/", away.away, name="away"),
         path("away/<uuid:delegation_id>/end/", away.end_delegation, name="away-end"),

@@ -6,24 +6,25 @@ the event and the destination, so that it is written once, whoever looks, and wh
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
+from approvals.database import bulk
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.domain.quiet_hours import QuietHours
-from approvals.domain.telling import Told
+from approvals.domain.telling import ASKING, DestinationKind, Told
 from approvals.models import (
     Destination,
-    DestinationKind,
     Notification,
     NotificationAttempt,
     NotificationStatus,
@@ -37,8 +38,17 @@ from approvals.writer import outboxes, watches
 from approvals.writer.outboxes import Answer, Attempt, bounded_transaction
 
 TOPIC = "notifications"
-# Under way in one process; all go to one mail server.
-AT_ONCE = 16
+# The receiver of all mail.
+MAIL = "mail"
+# Under way in one process, and the seconds between two rounds: together they leave the database, and the
+# processor, to those who decide.
+AT_ONCE, GATHERING = 48, 0.15
+# To one destination that is no mailbox, and to all of these: those that hang leave room for mail.
+AT_ONE_RECEIVER, OTHERS_AT_ONCE = 2, 8
+# A mailbox or chat gets so many in an hour, and the rest of it together.
+AN_HOUR = 200
+# How long mail waits where a chat or a program was told first.
+AFTER_OTHERS = timedelta(seconds=120)
 # What is told later than this helps nobody.
 LONGEST_TRY = timedelta(hours=24)
 # What was sent, given up or had no point any more is removed after this.
@@ -55,16 +65,35 @@ class Due(outboxes.Due):
     others: tuple[Notice, ...] = ()
 
     @property
+    def destination(self) -> Destination:
+        """Where all of it goes, as it was when it was claimed."""
+        return self.notice.notification.destination
+
+    @property
     def live(self) -> list[Notice]:
         """Those that still have a point."""
         return [notice for notice in (self.notice, *self.others) if not notice.moot]
+
+    @property
+    def receiver(self) -> str:
+        """The destination, unless it is reached by the installation's mail server."""
+        kind = self.destination.kind
+        return MAIL if kind == DestinationKind.EMAIL else str(self.destination.pk)
 
 
 def enqueue(claimed: Sequence[Watch], looks: Mapping[UUID, Look]) -> None:
     """Write what these watches have led to, and note in them what was looked at; then wake who sends."""
     told = [telling for look in looks.values() for telling in look.tellings]
     people = {user_id for telling in told for user_id in telling.user_ids}
-    known = _Known(now=database_now(), destinations=_destinations(people), quiet=quiet_hours_of(people))
+    groups = {group_id for telling in told for group_id in telling.group_ids}
+    now, destinations, of_groups = database_now(), _destinations(people), _destinations_of_groups(groups)
+    known = _Known(
+        now=now,
+        destinations=destinations,
+        of_groups=of_groups,
+        quiet=quiet_hours_of(people),
+        lately=_told_lately(chain(*destinations.values(), *of_groups.values()), now),
+    )
     new = [each for telling in told for each in _to_all(telling, known)]
     with bounded_transaction():
         Notification.writing.bulk_create(new, ignore_conflicts=True)
@@ -80,10 +109,19 @@ class NotificationOutbox(outboxes.Outbox[Due]):
     Those of one digest are claimed, delivered and tried again together.
     """
 
-    TOPIC, AT_ONCE, model = TOPIC, AT_ONCE, Notification
+    TOPIC, AT_ONCE, GATHERING, model = TOPIC, AT_ONCE, GATHERING, Notification
+
+    def waiting(self, under_way: Mapping[str, int]) -> QuerySet[Any]:
+        waiting = super().waiting(under_way)
+        others = {receiver: count for receiver, count in under_way.items() if receiver != MAIL}
+        if sum(others.values()) >= OTHERS_AT_ONCE:
+            return waiting.filter(destination__kind=DestinationKind.EMAIL)
+        busy = [int(receiver) for receiver, count in others.items() if count >= AT_ONE_RECEIVER]
+        return waiting.exclude(destination__in=busy) if busy else waiting
 
     def choose(self, due: QuerySet[Any], limit: int, under_way: Mapping[str, int]) -> list[UUID]:
-        first = list(due.values_list("pk", "destination_id", "digest")[:limit])
+        columns = due.values_list("pk", "destination_id", "digest", "destination__kind")
+        first = [row[:3] for row in _few_at_each(columns[: limit * AT_ONE_RECEIVER], limit, under_way)]
         digests = {(destination_id, digest) for _, destination_id, digest in first if digest}
         found = [pk for pk, _, digest in first if digest is None]
         if digests:
@@ -91,8 +129,8 @@ class NotificationOutbox(outboxes.Outbox[Due]):
                 destination__in={destination_id for destination_id, _ in digests},
                 digest__in={digest for _, digest in digests},
             )
-            columns = rows.values_list("pk", "destination_id", "digest")
-            found += [pk for pk, destination_id, digest in columns if (destination_id, digest) in digests]
+            together = rows.values_list("pk", "destination_id", "digest")
+            found += [pk for pk, destination_id, digest in together if (destination_id, digest) in digests]
         return found
 
     def read(self, ids: Collection[UUID], now: datetime, until: datetime) -> list[Due]:
@@ -126,7 +164,9 @@ class NotificationOutbox(outboxes.Outbox[Due]):
                     row.due_at = due_again.setdefault(_digest_of(row) or row.pk, row.due_at)
                     again.append((row, attempt.due.notice))
         _leave_in_peace(again)
-        NotificationAttempt.writing.bulk_create(made)
+        _note_failing(attempts, now)
+        _let_mail_go(attempts, rows, now)
+        bulk.insert(NotificationAttempt, [vars(one) for one in made])
         _remove_old(now)
         fates = [_fate(attempt.answer) for attempt in attempts]
         transaction.on_commit(partial(_count, fates), robust=True)
@@ -157,48 +197,91 @@ def send_again(notification_id: UUID) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What was read about all people who are told something together."""
+    """What was read about all people and groups who are told something together."""
 
     now: datetime
     destinations: Mapping[int, Sequence[Destination]]
+    of_groups: Mapping[int, Sequence[Destination]]
     quiet: Mapping[int, QuietHours]
+    lately: Counter[int]
 
-    def due_at(self, user_id: int, telling: Telling) -> tuple[datetime, datetime | None]:
-        """Return when to tell this person, and the same where that is in a digest; reminders never are."""
-        quiet = self.quiet.get(user_id)
+    def due_at(self, destination: Destination, telling: Telling) -> tuple[datetime, datetime | None]:
+        """Return when to tell this destination, and the same where that is in a digest.
+
+        People choose digests for mail, where reminders still come by themselves. What would be too much in an
+        hour comes in one, too, unless a program reads it.
+        """
+        due_at, digest = self._wanted_at(destination, telling)
+        if destination.kind == DestinationKind.WEBHOOK or digest is not None:
+            return due_at, digest
+        self.lately[destination.pk] += 1
+        if self.lately[destination.pk] <= AN_HOUR:
+            return due_at, None
+        digest = max(due_at, _next_hour(self.now))
+        return digest, digest
+
+    def _wanted_at(self, destination: Destination, telling: Telling) -> tuple[datetime, datetime | None]:
+        quiet = None if destination.user_id is None else self.quiet.get(destination.user_id)
         if quiet is None:
             return self.now, None
-        digest = None if telling.event == Told.REMINDER else quiet.digest(self.now, telling.deadline)
+        together = destination.kind == DestinationKind.EMAIL and telling.event != Told.REMINDER
+        digest = quiet.digest(self.now, telling.deadline) if together else None
         return digest or quiet.due_at(self.now, telling.deadline), digest
 
 
 def _to_all(telling: Telling, known: _Known) -> Iterable[Notification]:
-    """Build a notification for each destination of these people that hears of such events.
+    """Build a notification for each destination that hears of such an event.
 
-    It waits while the person wants to hear nothing.
+    It waits while the person wants to hear nothing. Mail also waits a moment where a chat or program is told:
+    somebody may have decided by then.
     """
-    for user_id in sorted(telling.user_ids):
-        due_at, digest = known.due_at(user_id, telling)
-        for destination in known.destinations[user_id]:
-            if telling.event in destination.events:
-                yield Notification(
-                    request_id=telling.request_id,
-                    event=telling.event,
-                    sequence=telling.sequence,
-                    destination=destination,
-                    digest=digest,
-                    created_at=known.now,
-                    due_at=due_at,
-                    give_up_at=due_at + LONGEST_TRY,
-                    changed_at=known.now,
-                )
+    theirs = [known.destinations[user_id] for user_id in sorted(telling.user_ids)]
+    theirs += [known.of_groups.get(group_id, ()) for group_id in sorted(telling.group_ids)]
+    told = [one for destinations in theirs for one in destinations if telling.event in one.events]
+    groups_hear = any(one.group_id is not None and one.kind != DestinationKind.EMAIL for one in told)
+    hear_first = {one.user_id for one in told if one.kind != DestinationKind.EMAIL}
+    for destination in told:
+        due_at, digest = known.due_at(destination, telling)
+        mail = destination.kind == DestinationKind.EMAIL and telling.event in ASKING
+        if mail and digest is None and (groups_hear or destination.user_id in hear_first):
+            due_at = _after_others(due_at, telling.deadline)
+        yield Notification(
+            request_id=telling.request_id,
+            event=telling.event,
+            sequence=telling.sequence,
+            destination=destination,
+            digest=digest,
+            created_at=known.now,
+            due_at=due_at,
+            give_up_at=due_at + LONGEST_TRY,
+            changed_at=known.now,
+        )
+
+
+def _next_hour(now: datetime) -> datetime:
+    return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+
+
+def _told_lately(destinations: Iterable[Destination], now: datetime) -> Counter[int]:
+    """Count what each of these destinations was told in the last hour; programs are not counted."""
+    ids = [one.pk for one in destinations if one.kind != DestinationKind.WEBHOOK]
+    told = Notification.objects.filter(destination__in=ids, created_at__gt=now - timedelta(hours=1))
+    counts = told.order_by().values("destination").annotate(told=Count("pk"))
+    return Counter(dict(counts.values_list("destination", "told")))
+
+
+def _after_others(due_at: datetime, deadline: datetime | None) -> datetime:
+    """Return when to send mail that waits for those who were told first; at once where that is too late."""
+    later = due_at + AFTER_OTHERS
+    return later if deadline is None or later < deadline else due_at
 
 
 def _destinations(user_ids: Collection[int]) -> dict[int, list[Destination]]:
-    """Read the destinations of these people; whoever has none gets the address of the account as one."""
+    """Read the destinations of these people; each has the address of the account as one."""
     found = _read_destinations(user_ids)
-    if without := set(user_ids) - found.keys():
-        new = [Destination(user_id=user_id, kind=DestinationKind.EMAIL) for user_id in sorted(without)]
+    with_account = {user_id for user_id, those in found.items() if any(one.is_of_account for one in those)}
+    if without := set(user_ids) - with_account:
+        new = [Destination(user_id=user_id) for user_id in sorted(without)]
         Destination.objects.bulk_create(new, ignore_conflicts=True)
         found |= _read_destinations(without)
     return found
@@ -207,8 +290,37 @@ def _destinations(user_ids: Collection[int]) -> dict[int, list[Destination]]:
 def _read_destinations(user_ids: Collection[int]) -> dict[int, list[Destination]]:
     found: defaultdict[int, list[Destination]] = defaultdict(list)
     for destination in Destination.objects.filter(user_id__in=user_ids).order_by("pk"):
-        found[destination.user_id].append(destination)
+        if destination.user_id is not None:
+            found[destination.user_id].append(destination)
     return dict(found)
+
+
+def _destinations_of_groups(group_ids: Collection[int]) -> dict[int, list[Destination]]:
+    found: defaultdict[int, list[Destination]] = defaultdict(list)
+    if group_ids:
+        for destination in Destination.objects.filter(group_id__in=group_ids).order_by("pk"):
+            if destination.group_id is not None:
+                found[destination.group_id].append(destination)
+    return dict(found)
+
+
+def _few_at_each(
+    rows: Iterable[tuple[UUID, int, datetime | None, str]], limit: int, under_way: Mapping[str, int]
+) -> list[tuple[UUID, int, datetime | None, str]]:
+    """Return at most `limit` of these, of which a few go to each destination that is no mailbox."""
+    busy = Counter(under_way)
+    others = sum(count for receiver, count in busy.items() if receiver != MAIL)
+    found: list[tuple[UUID, int, datetime | None, str]] = []
+    for row in rows:
+        receiver = MAIL if row[3] == DestinationKind.EMAIL else str(row[1])
+        if receiver != MAIL and (busy[receiver] >= AT_ONE_RECEIVER or others >= OTHERS_AT_ONCE):
+            continue
+        if len(found) == limit:
+            break
+        busy[receiver] += 1
+        others += receiver != MAIL
+        found.append(row)
+    return found
 
 
 def _digest_of(row: Notification) -> tuple[int, datetime] | None:
@@ -220,12 +332,63 @@ def _leave_in_peace(again: Sequence[tuple[Notification, Notice]]) -> None:
     """Let those that are to be tried again wait while their people want to hear nothing."""
     if not again:
         return
-    quiet = quiet_hours_of({notice.notification.destination.user_id for _, notice in again})
+    people = {notice.person.id for _, notice in again if notice.person is not None}
+    quiet = quiet_hours_of(people)
     for row, notice in again:
-        hours = quiet.get(notice.notification.destination.user_id)
+        hours = None if notice.person is None else quiet.get(notice.person.id)
         if hours is not None and row.due_at is not None:
             urgent = row.digest is None and notice.request.status == Status.PENDING
             row.due_at = hours.due_at(row.due_at, notice.request.deadline if urgent else None)
+
+
+def _note_failing(attempts: Sequence[Attempt[Due]], now: datetime) -> None:
+    """Note which destinations fail since now, and which no longer do."""
+    tried = [attempt for attempt in attempts if not attempt.answer.moot]
+    failed = {attempt.due.destination.pk for attempt in tried if attempt.answer.error}
+    reached = {
+        attempt.due.destination.pk
+        for attempt in tried
+        if not attempt.answer.error and attempt.due.destination.failing_since is not None
+    }
+    if failed:
+        Destination.objects.filter(pk__in=failed, failing_since=None).update(failing_since=now)
+    if reached - failed:
+        Destination.objects.filter(pk__in=reached - failed).update(failing_since=None)
+
+
+def _let_mail_go(attempts: Sequence[Attempt[Due]], rows: Mapping[UUID, Notification], now: datetime) -> None:
+    """Send mail now that waits for a chat or program which was not reached: nobody was told first."""
+    failed = [
+        rows[attempt.due.id]
+        for attempt in attempts
+        if attempt.due.id in rows
+        and attempt.answer.error
+        and not attempt.answer.moot
+        and attempt.due.destination.kind != DestinationKind.EMAIL
+    ]
+    if not failed:
+        return
+    events = {(row.request_id, row.event, row.sequence) for row in failed}
+    waiting = Notification.writing.filter(
+        request__in={row.request_id for row in failed},
+        status=NotificationStatus.WAITING,
+        attempts=0,
+        claimed_until=None,
+        destination__kind=DestinationKind.EMAIL,
+        due_at__gt=now,
+        created_at__gt=now - AFTER_OTHERS,
+    )
+    columns = waiting.values_list("pk", "request_id", "event", "sequence", "created_at", "due_at")
+    due = [
+        pk
+        for pk, request_id, event, sequence, created_at, due_at in columns
+        if (request_id, event, sequence) in events and due_at == created_at + AFTER_OTHERS
+    ]
+    # In the order in which all take locks; what another process has got is on its way.
+    locked = waiting.filter(pk__in=due).select_for_update(skip_locked=True).order_by("pk")
+    if due := list(locked.values_list("pk", flat=True)):
+        Notification.writing.filter(pk__in=due).update(due_at=now, changed_at=now)
+        transaction.on_commit(partial(hints.send, TOPIC, due), robust=True)
 
 
 def _of_each(attempt: Attempt[Due]) -> Iterable[Attempt[Due]]:

@@ -20,7 +20,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
-from approvals.database import pipeline
+from approvals.database import bulk, pipeline
 from approvals.database.clock import database_now
 from approvals.models import Delivery, DeliveryStatus, NotificationStatus
 
@@ -85,6 +85,8 @@ class Outbox(ABC, Generic[D]):
     """The topic of its hints, which carry ids of waiting rows."""
     AT_ONCE: ClassVar[int]
     """How many a process has under way."""
+    GATHERING: ClassVar[float] = 0.0
+    """Seconds between two rounds while some are under way: what ends in between is recorded together."""
     model: ClassVar[type[Delivery]]
     changing: ClassVar[Sequence[str]] = CHANGING
     """The columns that an attempt may change."""
@@ -117,7 +119,7 @@ class Outbox(ABC, Generic[D]):
             locked = self.model.writing.filter(pk__in=ids).select_for_update().order_by("pk")
             rows = {row.pk: row for row in locked}
             self.note(rows, attempts, database_now())
-            self.model.writing.bulk_update(rows.values(), self.changing)
+            bulk.update(self.model, [vars(row) for row in rows.values()], tuple(self.changing))
 
     def next_due(self, under_way: Mapping[str, int] = NOTHING) -> tuple[datetime | None, datetime]:
         """Return when a row is due first or a claim runs out, and the database's clock."""

@@ -17,7 +17,13 @@ READ_ACCOUNTS = Q(content_type__app_label="auth", codename__in=("view_user", "vi
 )
 MANAGE = Q(
     content_type__app_label="approvals",
-    codename__in=("change_humanrequest", "revoke_apitoken", "resend_callback", "manage_delegation"),
+    codename__in=(
+        "change_humanrequest",
+        "revoke_apitoken",
+        "resend_callback",
+        "manage_delegation",
+        "manage_destination",
+    ),
 ) | Q(content_type__app_label="orchestration", codename="change_run")
 MANAGE_ACCOUNTS = Q(
     content_type__app_label="auth", codename__in=("add_user", "change_user", "add_group", "change_group")

@@ -31,6 +31,7 @@ from approvals.queries.lookups import (
     count_notifications,
     count_pending,
 )
+from approvals.queries.preferences import count_failing
 from approvals.web.edge.credentials import bearer_secret
 from orchestration import queries as runs
 from orchestration.conf import PROCRASTINATE, orchestration_settings
@@ -92,6 +93,7 @@ class _Stored:
 
     requests: PendingCounts
     notifications: WaitingNotifications
+    failing: int
     runs: Mapping[str, int]
     jobs: Mapping[str, int] | None
 
@@ -116,6 +118,7 @@ def _read_database() -> _Stored:
         return _Stored(
             requests=count_pending(),
             notifications=count_notifications(),
+            failing=count_failing(),
             runs=runs.open_by_status(),
             jobs=_jobs(),
         )
@@ -159,6 +162,7 @@ def _of_the_database(stored: _Stored | None) -> Iterator[Metric]:
     told = stored.notifications
     yield _gauge("sayso_notifications_waiting", "Messages to people that wait to be sent.", told.waiting)
     yield _gauge("sayso_notifications_late_seconds", "By how much the first of them is late.", told.late)
+    yield _gauge("sayso_destinations_failing", "Addresses that could not be reached last.", stored.failing)
     yield _by("sayso_runs", "Runs that have not ended.", "status", stored.runs)
     if stored.jobs is not None:
         yield _by("sayso_jobs", "Runs in the job queue.", "status", stored.jobs)

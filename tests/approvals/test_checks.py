@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pytest_django import Settings
 from approvals import checks
 from approvals.process import files
 from orchestration.checks import check_metrics_token
+from tests import factories as make
 from tests.processes import bare_environment, run_manage
 from tests.stacks import Stack
 from tests.tampering import without_triggers
@@ -68,6 +70,7 @@ class TestFiles:
         ("SAYSO_MESSAGE_DETAIL", "all", "sayso.E017"),
         ("SAYSO_LINKS", "public", "sayso.E019"),
         ("SAYSO_LINK_HOURS", 0.0, "sayso.E020"),
+        ("SAYSO_CHAT_SCHEMES", ["slack", "ntfy://"], "sayso.E026"),
         ("SAYSO_DEFAULT_TIMEOUT", float("nan"), "sayso.E001"),
         ("SAYSO_RECHECK_INTERVAL", 0.0, "sayso.E002"),
         ("SAYSO_RECHECK_INTERVAL", float("inf"), "sayso.E002"),
@@ -113,6 +116,17 @@ def test_impossible_values_are_reported(settings: Settings, name: str, value: ob
     (message,) = checks.check_values()
     assert message.id == expected
     assert name in message.msg
+
+
+@pytest.mark.django_db
+@pytest.mark.one_stack
+def test_a_chat_needs_the_extra(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.SAYSO_NOTIFY = "on"
+    monkeypatch.setitem(sys.modules, "apprise", None)  # as where it is not installed
+    assert list(checks.check_chat(databases=["default"])) == []
+    make.destination(make.group("team"), "chat", "slack://a/b/c")
+    assert ids(checks.check_chat(databases=["default"])) == ["sayso.E025"]
+    assert list(checks.check_chat()) == []
 
 
 def test_the_values_of_an_untouched_installation_are_in_order() -> None:

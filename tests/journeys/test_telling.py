@@ -17,8 +17,9 @@ from approvals import deciding
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
-from approvals.models import AuditEntry, Notification, NotificationStatus, Watch
+from approvals.models import AuditEntry, Destination, Notification, NotificationStatus, Watch
 from tests import factories as make
+from tests.approvals.delivery.webhooks.receiver import receiver
 from tests.conftest import Serve
 from tests.mail_server import MailServer, mail_server
 from tests.processes import Server
@@ -121,6 +122,24 @@ def test_a_server_that_is_killed_before_it_noted_what_was_sent_repeats_it_under_
     until_settled(1)
     assert len(smtp.taken) == 2
     assert len({letter["Message-ID"] for letter in smtp.taken}) == 1
+
+
+@pytest.mark.one_stack
+def test_a_webhook_that_was_posted_and_not_noted_is_posted_again_under_the_same_name(teller: Teller) -> None:
+    faults = {"DJANGO_SETTINGS_MODULE": "tests.faults.settings"}
+    allowed = {"SAYSO_CALLBACK_HOSTS": "127.0.0.1", "SAYSO_CALLBACK_NETWORKS": "127.0.0.0/8"}
+    ada = make.user("ada")
+    Destination.objects.create(user=ada, events=[])
+    with receiver() as hook:
+        make.destination(ada, "webhook", f"{hook.url}/told")
+        dying = teller(**faults, **allowed, SAYSO_TEST_FAILPOINTS='{"message-sent": "kill"}')
+        make.approval(assignees=[ada])
+        dying.wait()
+        claims_are_over()
+        teller(**allowed)
+        until_settled(1)
+    assert len(hook.posted) == 2
+    assert len({posted.message_id for posted in hook.posted}) == 1
 
 
 @pytest.mark.stacks("postgresql-redis")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import httpx
 
 from approvals.delivery.webhooks.connections import Connections
 from approvals.delivery.webhooks.messages import Message, message_of
-from approvals.delivery.webhooks.targets import Resolve, Target, check_target
+from approvals.delivery.webhooks.targets import Reach, Resolve, Target, callback_reach, check_target
 from approvals.exceptions import InvalidRequest
 from approvals.waiting.outages import describe
 from approvals.writer.callbacks import Due
@@ -31,11 +32,17 @@ FOLLOWED = {307, 308}
 
 
 class WebhookCarrier:
-    """Posts the callbacks of the outbox."""
+    """Posts the callbacks of the outbox; `reach` says where to anything may be posted."""
 
     def __init__(
-        self, *, resolve: Resolve | None = None, timeout: float = TIMEOUT, tls: ssl.SSLContext | None = None
+        self,
+        *,
+        reach: Callable[[], Reach] = callback_reach,
+        resolve: Resolve | None = None,
+        timeout: float = TIMEOUT,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._allowed = reach
         self._connections = Connections(resolve=resolve, tls=tls)
         self._timeout = timeout
 
@@ -58,7 +65,7 @@ class WebhookCarrier:
         self._connections.close()
 
     async def _follow(self, url: str, message: Message) -> Answer:
-        target = check_target(url)
+        target = check_target(url, self._allowed())
         for _ in range(REDIRECTS + 1):
             answer, location = await self._reach(target, message)
             if location is None:
@@ -67,7 +74,7 @@ class WebhookCarrier:
             if target.url.scheme == "https" and following.scheme != "https":
                 return replace(answer, error="A redirect from https to http is not followed.")
             try:
-                target = check_target(str(following))
+                target = check_target(str(following), self._allowed())
             except InvalidRequest as refusal:
                 return replace(
                     answer, error=f"A redirect to {_receiver(following)} is refused. {refusal.detail}"

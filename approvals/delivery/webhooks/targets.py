@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
@@ -112,6 +112,11 @@ def callback_reach() -> Reach:
         hosts=configured.callback_hosts,
         networks=configured.callback_networks,
     )
+
+
+def destination_reach() -> Reach:
+    """Return where people and groups may be told by webhook: where outcomes may be posted to."""
+    return replace(callback_reach(), field="address")
 
 
 def check_target(text: str, reach: Reach | None = None) -> Target:

@@ -18,7 +18,7 @@ LIMIT = 10_000
 class Command(ScreenCommand):
     help = (
         "List notifications about the requests that you may see, the newest first. Without a terminal, one"
-        " line each: when, event, person, state, attempts, last error, id of the request."
+        " line each: when, event, person or group, by what, state, attempts, last error, id of the request."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -36,13 +36,15 @@ class Command(ScreenCommand):
         if not 1 <= limit <= LIMIT:
             raise Misuse(f"--limit must be from 1 to {LIMIT}.")
         require_tables()
-        found = queries.list_told(acting_person(username).pk, failed=failed, limit=limit)
-        columns = ("When", "Event", "Person", "State", "Attempts", "Last error", "Request")
+        person = acting_person(username).pk
+        found = queries.list_told(person, failed=failed, limit=limit)
+        columns = ("When", "Event", "For", "By", "State", "Attempts", "Last error", "Request")
         rows = [
             (
                 moment(told.created_at),
                 told.event,
-                told.person,
+                told.owner,
+                told.kind,
                 told.status.replace("_", " "),
                 str(told.attempts),
                 told.error or "-",
@@ -54,3 +56,6 @@ class Command(ScreenCommand):
             self.screen.table(columns, rows)
         else:
             self.screen.say("Nothing failed." if failed else "Nothing was told yet.", style="dim")
+        for one in queries.list_failing(person, limit=limit) if failed else ():
+            named = f"{one.kind} {one.label!r}" if one.label else one.kind
+            self.progress.say(f"Failing since {moment(one.since)}: {named} of {one.owner}.")

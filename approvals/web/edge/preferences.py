@@ -9,7 +9,13 @@ from typing import Any
 
 from django.db import transaction
 
-from approvals.models import Destination, DestinationKind, Preference
+from approvals.delivery import addresses
+from approvals.domain.telling import DestinationKind
+from approvals.exceptions import InvalidRequest
+from approvals.models import Destination, Preference
+
+# Of one person.
+WEBHOOKS_AT_MOST = 5
 
 
 def save(user_id: int, chosen: dict[str, Any]) -> None:
@@ -19,8 +25,31 @@ def save(user_id: int, chosen: dict[str, Any]) -> None:
         Preference.objects.update_or_create(pk=user_id, defaults=own)
         if "told" in chosen:
             Destination.objects.update_or_create(
-                user_id=user_id, kind=DestinationKind.EMAIL, defaults={"events": chosen["told"]}
+                user_id=user_id,
+                kind=DestinationKind.EMAIL,
+                address="",
+                defaults={"events": chosen["told"]},
             )
+
+
+def add_webhook(user_id: int, address: str, label: str, events: list[str]) -> None:
+    """Post these events to this address, which was checked, too. InvalidRequest where there are enough."""
+    theirs = Destination.objects.filter(user_id=user_id, kind=DestinationKind.WEBHOOK)
+    if theirs.count() >= WEBHOOKS_AT_MOST:
+        raise InvalidRequest(f"address must not be one more: you have {WEBHOOKS_AT_MOST}.", field="address")
+    Destination.objects.create(
+        user_id=user_id,
+        kind=DestinationKind.WEBHOOK,
+        address=addresses.encrypt(address),
+        label=label,
+        events=events,
+    )
+
+
+def remove_webhook(user_id: int, destination_id: int) -> None:
+    """Post nothing there any more; nothing happens where it is none of this person's."""
+    theirs = Destination.objects.filter(user_id=user_id, kind=DestinationKind.WEBHOOK)
+    theirs.filter(pk=destination_id).delete()
 
 
 def unsubscribe(destination_id: int) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from approvals import queries
+from approvals.conf import tells_people
 from approvals.domain.lifecycle import AFTERWARDS, Kind, Status
 from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import AnswerForm, CommentForm, HandOnForm, PageDecisionForm, ReasonForm
@@ -69,6 +70,7 @@ class RequestPage:
             "votes_themselves": self._votes_themselves,
             "on_behalf_of": self._on_behalf(),
             "deciders": deciders_in_words(asked),
+            "not_one_by_one": tells_people() and queries.are_too_many(asked),
             "ballot": queries.ballot(asked) if _is_ballot(asked) else None,
             "beside": self.beside[:BESIDE],
             "beside_more": len(self.beside) - BESIDE,

@@ -6,12 +6,13 @@ field at fault. What is allowed is decided there, not here.
 From a JSON Schema to fields: `schema_reader` reads the schema, `builder` makes the tree of `parts`, `fields`
 and `datetime_fields` hold the values. `plain_form` is the base of all forms, `request_forms` has those about
 requests, `token_form` makes API tokens, `preference_form` is about one's own pages, `delegation_form` about
-who decides for whom.
+who decides for whom, `destination_form` about where people and groups are told.
 """
 
 from __future__ import annotations
 
 from approvals.web.pages.forms.delegation_form import DelegationForm
+from approvals.web.pages.forms.destination_form import DestinationForm, WebhookForm
 from approvals.web.pages.forms.plain_form import PlainForm
 from approvals.web.pages.forms.preference_form import PreferenceForm
 from approvals.web.pages.forms.request_forms import (
@@ -31,6 +32,7 @@ __all__ = [
     "CommentForm",
     "DecisionForm",
     "DelegationForm",
+    "DestinationForm",
     "HandOnForm",
     "PageDecisionForm",
     "PlainForm",
@@ -40,4 +42,5 @@ __all__ = [
     "TogetherForm",
     "TokenForAnyoneForm",
     "TokenForm",
+    "WebhookForm",
 ]

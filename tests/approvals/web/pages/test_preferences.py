@@ -136,3 +136,55 @@ def test_it_goes_with_the_account(ann: User) -> None:
     Preference.objects.create(user=ann, opens_next=False)
     ann.delete()
     assert not Preference.objects.exists()
+
+
+class TestDestinations:
+    """Where else somebody is told."""
+
+    @pytest.fixture(autouse=True)
+    def telling(self, settings: Settings, allowed: None) -> None:
+        settings.SAYSO_NOTIFY = "on"
+
+    def test_one_adds_a_webhook_of_ones_own_and_removes_it(self, client: Client, ann: User) -> None:
+        said = {"address": "https://hooks.example.org/T0KEN", "label": "pager", "events": ["opened"]}
+        assert client.post(f"{PREFERENCES}webhooks/", said).status_code == 303
+        (row,) = queries.destinations_of(ann.pk)
+        assert (row.user_id, row.kind, row.label, row.events) == (ann.pk, "webhook", "pager", ["opened"])
+        page = client.get(PREFERENCES).text
+        assert "pager" in page
+        assert "https://hooks.example.org/…" in page
+        assert "T0KEN" not in page
+        client.post(f"{PREFERENCES}webhooks/{row.pk}/remove/")
+        assert queries.destinations_of(ann.pk) == []
+
+    def test_it_goes_to_hosts_that_the_installation_allows(
+        self, client: Client, ann: User, settings: Settings
+    ) -> None:
+        said = {"address": "https://evil.example.com/", "events": ["opened"]}
+        refused = client.post(f"{PREFERENCES}webhooks/", said)
+        assert refused.status_code == 422
+        assert "has a host that is none of those" in refused.text
+        settings.SAYSO_CALLBACK_HOSTS = []
+        assert "Add a webhook" not in client.get(PREFERENCES).text
+        client.post(f"{PREFERENCES}webhooks/", said)
+        assert queries.destinations_of(ann.pk) == []
+
+    def test_one_has_five_at_most(self, client: Client, ann: User) -> None:
+        for number in range(6):
+            said = {"address": f"https://hooks.example.org/{number}", "events": ["opened"]}
+            last = client.post(f"{PREFERENCES}webhooks/", said)
+        assert last.status_code == 422
+        assert len(queries.destinations_of(ann.pk)) == 5
+
+    def test_nobody_removes_what_is_anothers_or_a_groups(self, client: Client, ann: User) -> None:
+        group = make.group("finance", ann)
+        theirs = [
+            make.destination(make.user("bob"), "webhook", "https://hooks.example.org/"),
+            make.destination(group, "webhook", "https://hooks.example.org/", label="team pager"),
+        ]
+        for row in theirs:
+            client.post(f"{PREFERENCES}webhooks/{row.pk}/remove/")
+            row.refresh_from_db()
+        page = client.get(PREFERENCES).text
+        assert "team pager" in page
+        assert "finance" in page

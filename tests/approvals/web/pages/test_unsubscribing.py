@@ -58,7 +58,7 @@ def test_a_mail_program_unsubscribes_by_the_headers_of_a_message(ann: User, mail
         assert "You are unsubscribed" in response.text
         assert queries.told_by_mail(ann.pk) == []
     notice = queries.notices.notices([due.id])[0]
-    assert notice.moot == "The person does not want to hear of this any more."
+    assert notice.moot == "Its destination is not told of this any more."
 
 
 def test_one_click_is_offered_over_https_only(ann: User, mail: Destination, settings: Settings) -> None:
