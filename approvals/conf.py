@@ -131,6 +131,11 @@ def tells_people() -> bool:
     return bool(_find("NOTIFY", "off") == "on")
 
 
+def own_url() -> str:
+    """Return the installation's address, without a slash at the end; each link of a message asks."""
+    return str(_find("URL", "")).rstrip("/")
+
+
 def approval_settings() -> ApprovalSettings:
     """Read the settings as they are now."""
     told = read(ApprovalSettings)

@@ -32,7 +32,10 @@ def send_by_smtp(settings: Settings, port: int, *, timeout: float = 10.0) -> Non
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """`answers` are what the next letters are told; after them, `usual`. SILENCE: not even a greeting."""
+    """`answers` are what the next letters are told; after them, `usual`. SILENCE: not even a greeting.
+
+    After `letters_a_connection` letters, if that is not 0, it hangs up.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -43,7 +46,8 @@ class MailServer(socketserver.ThreadingTCPServer):
         self.usual = usual
         self.answers: list[str] = []
         self.taken: list[Message] = []
-        self.connections = 0
+        self.connections = self.goodbyes = 0
+        self.letters_a_connection = 0
         self.changed = threading.Condition()
         self.closing = threading.Event()
 
@@ -67,6 +71,11 @@ class MailServer(socketserver.ThreadingTCPServer):
         with self.changed:
             assert self.changed.wait_for(lambda: self.connections >= count, patience())
 
+    def wait_for_goodbyes(self, count: int) -> None:
+        """Block until so many connections were closed in due form."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.goodbyes >= count, patience())
+
     def next_answer(self) -> str:
         return self.answers.pop(0) if self.answers else self.usual
 
@@ -85,11 +94,18 @@ class _Session(socketserver.StreamRequestHandler):
             self.server.closing.wait()
             return
         self._say("220 ready")
+        came = 0
         while command := self.rfile.readline().strip().upper():
             if command.startswith(b"QUIT"):
+                with self.server.changed:
+                    self.server.goodbyes += 1
+                    self.server.changed.notify_all()
                 self._say("221 bye")
                 return
             self._say(self._take() if command == b"DATA" else "250 fine")
+            came += command == b"DATA"
+            if came and came == self.server.letters_a_connection:
+                return
 
     def _take(self) -> str:
         self._say("354 go on")

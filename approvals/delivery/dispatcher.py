@@ -25,9 +25,11 @@ from approvals.writer import notifications, watches
 
 TOPIC = "requests"
 # Watches in one look.
-AT_ONCE = 500
-# Seconds. Changes that come close together are looked at together.
-GATHERING = 0.2
+AT_ONCE = 300
+# Seconds without a change after which somebody looks, and after which they look in any case. Changes that
+# come close together are looked at together, which leaves the database to those who decide; and nobody is
+# told what is decided at once.
+GATHERING, LONGEST_GATHERING = 0.1, 1.0
 # asyncio's clock stops while the machine is suspended.
 LONGEST_SLEEP = 15.0
 # Sleep when nothing waits: a hint tells of changes.
@@ -42,6 +44,7 @@ class Dispatcher:
         self._timer = Timer(asyncio.get_running_loop())
         self._database = Outage("database of the dispatcher", DatabaseError)
         self._living: asyncio.Task[None] | None = None
+        self._changes = 0
 
     async def start(self) -> None:
         """Start looking, and follow the changes of requests."""
@@ -56,6 +59,7 @@ class Dispatcher:
             await asyncio.wait([self._living])
 
     async def look(self, ids: frozenset[UUID]) -> None:
+        self._changes += 1
         self._timer.wake()
 
     async def look_everywhere(self) -> None:
@@ -68,8 +72,16 @@ class Dispatcher:
                 pause = 0.0 if looked_at else await in_database(_pause)
             if pause:
                 await self._timer.sleep(pause)
-            if looked_at < AT_ONCE:
-                await asyncio.sleep(GATHERING)
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Wait until changes pause, within limits."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LONGEST_GATHERING
+        seen = None
+        while seen != self._changes and loop.time() < until:
+            seen = self._changes
+            await asyncio.sleep(GATHERING)
 
 
 def _look() -> int:

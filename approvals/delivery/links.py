@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
 
-from approvals.conf import approval_settings
+from approvals.conf import own_url
 
 # Plain names only: "//host" would lead elsewhere.
 _PREFIX = re.compile(r"(/[\w~-][\w.~-]*)+", re.ASCII)
@@ -19,12 +19,12 @@ _PREFIX = re.compile(r"(/[\w~-][\w.~-]*)+", re.ASCII)
 
 def are_set_up() -> bool:
     """Whether this installation knows its own address."""
-    return bool(approval_settings().url)
+    return bool(own_url())
 
 
 def link_to(name: str, **arguments: Any) -> str:
     """Return the absolute URL of this page; RuntimeError where SAYSO_URL is not set."""
-    base = approval_settings().url
+    base = own_url()
     if not base:
         raise RuntimeError("SAYSO_URL is not set: no link can be made")
     return f"{base}{path_to(name, **arguments)}"
@@ -33,7 +33,7 @@ def link_to(name: str, **arguments: Any) -> str:
 def address_of(name: str, **arguments: Any) -> str:
     """Return the absolute URL of this page: its path where SAYSO_URL is not set, "" where no URL has it."""
     try:
-        return f"{approval_settings().url}{path_to(name, **arguments)}"
+        return f"{own_url()}{path_to(name, **arguments)}"
     except NoReverseMatch:
         return ""
 
@@ -50,7 +50,7 @@ def path_to(name: str, **arguments: Any) -> str:
 
 def prefix() -> str:
     """Return the path prefix in SAYSO_URL, such as "/sayso"; "" without one."""
-    return urlsplit(approval_settings().url).path
+    return urlsplit(own_url()).path
 
 
 def is_prefix(path: str) -> bool:

@@ -15,12 +15,15 @@ from uuid import UUID
 
 from django.core.mail import EmailMessage
 
-from approvals.conf import approval_settings
+from approvals.conf import own_url
+from approvals.delivery.mail_connections import MailConnections
 from approvals.waiting.outages import describe
 from approvals.writer.outboxes import Answer
 
 # Seconds; shorter than a claim.
 LONGEST = 45.0
+# How long a connection stays open for another message.
+KEPT_OPEN = 2.0
 TOO_SLOW = "The mail server did not answer in time."
 
 NOT_SET_UP = Answer(error="SAYSO_URL is not set: no link can be made for the message.")
@@ -41,29 +44,55 @@ def send(message: EmailMessage) -> None:
 
 
 class MailSender:
-    """Sends for one carrier, so many messages at once; a mail server that hangs blocks nothing else."""
+    """Sends for one carrier, so many messages at once; a mail server that hangs blocks nothing else.
+
+    Connections stay open as long as there is something to send, and a moment longer.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="sayso-mail")
+        self._connections = MailConnections()
+        self._under_way = 0
+        self._later: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def send(self, make: Callable[[], EmailMessage]) -> Answer:
         """Make the message and send it. Never raises for what the mail server does."""
+        loop = asyncio.get_running_loop()
+        self._under_way += 1
         try:
             async with asyncio.timeout(LONGEST):
-                await asyncio.get_running_loop().run_in_executor(self._threads, lambda: make().send())
+                await loop.run_in_executor(self._threads, lambda: self._connections.send(make()))
         except TimeoutError:
             return Answer(error=TOO_SLOW)
         except (smtplib.SMTPException, OSError) as error:
             return _refusal(error)
+        finally:
+            self._under_way -= 1
+            self._end_later(loop)
         return Answer()
 
     def close(self) -> None:
+        self._closed = True
+        if self._later is not None:
+            self._later.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._connections.close()
+
+    def _end_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        self._later = loop.call_later(KEPT_OPEN, self._end_idle, loop)
+
+    def _end_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._later = None
+        if not self._under_way and not self._closed:
+            loop.run_in_executor(self._threads, self._connections.end_idle)
 
 
 def message_id(number: UUID) -> str:
     """Return the Message-ID of a row of an outbox, the same at each attempt."""
-    return f"<{number}@{urlsplit(approval_settings().url).hostname}>"
+    return f"<{number}@{urlsplit(own_url()).hostname}>"
 
 
 def _refusal(error: Exception) -> Answer:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
-from approvals.conf import approval_settings
+from approvals.conf import own_url
 from approvals.delivery import addresses, links, unsubscribing
 from approvals.delivery.chat import ChatSender
 from approvals.delivery.mail import NOT_SET_UP, MailSender, message_id
@@ -84,7 +84,7 @@ def make_digest(notices: Sequence[Notice]) -> EmailMessage:
 
 def make_mail(notice: Notice) -> EmailMessage:
     """Make the email: all about one request are one conversation, and no robot answers them."""
-    host = urlsplit(approval_settings().url).hostname
+    host = urlsplit(own_url()).hostname
     message = _email(notice, compose(notice))
     message.extra_headers["References"] = f"<request-{notice.request.pk}@{host}>"
     return message

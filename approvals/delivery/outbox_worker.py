@@ -91,6 +91,8 @@ class OutboxWorker(Generic[D]):
     async def _work(self) -> None:
         while True:
             await self._timer.sleep(await self._round())
+            if self._under_way:
+                await asyncio.sleep(self._outbox.GATHERING)
 
     async def _round(self) -> float:
         """Record finished attempts and begin those that are due; return the seconds until the next round."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.core import signing
 
-from approvals.conf import approval_settings
+from approvals.conf import own_url
 from approvals.delivery import links
 
 _SALT = "approvals.delivery.unsubscribing"
@@ -17,7 +17,7 @@ def headers_of(destination_id: int) -> dict[str, str]:
     """Return the headers for mail to this destination; mail programs offer one click over https only."""
     link = links.link_to("unsubscribe", token=token_of(destination_id))
     headers = {"List-Unsubscribe": f"<{link}>"}
-    if approval_settings().url.startswith("https://"):
+    if own_url().startswith("https://"):
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return headers
 

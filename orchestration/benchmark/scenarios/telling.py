@@ -19,7 +19,8 @@ from orchestration.benchmark.mailbox import Mailbox
 from orchestration.benchmark.processes import Environment
 from orchestration.benchmark.report import Check, Report, Samples, Scenario
 
-PEOPLE = 100
+# No more than 200 messages to one of them, whatever the size: those go one by one.
+PEOPLE = 1_000
 ROUNDS = 5
 # Decided in each round, by so many callers at once.
 DECISIONS, CALLERS = 1000, 64
@@ -79,7 +80,7 @@ async def measure(env: Environment, sizes: Sequence[int]) -> Report:
     """Measure how many openings a second people are told by mail, and decisions meanwhile.
 
     One server process, daphne as `manage.py serve` runs it, tells people; a mail server in a second takes
-    every message at once; a third process opens N requests for 100 people, one person each, and decides.
+    every message at once; a third process opens N requests for 1,000 people, one person each, and decides.
     First N are opened, and the time is taken until the mail server has a message about each. Then, in rounds
     and in changing order: 1,000 requests are opened, and at once decided by 64 callers, with people being
     told and without; the ratio is of the rates of a round.
