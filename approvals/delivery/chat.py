@@ -109,6 +109,8 @@ def _open(address: str) -> Any:
     )
     service = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
     if service is not None:
+        # Again, whatever the address says in a spelling that was not refused.
+        service.redirects, service.verify_certificate = False, True
         service.socket_connect_timeout, service.socket_read_timeout = CONNECTING, READING
     return service
 

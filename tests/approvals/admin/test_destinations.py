@@ -66,6 +66,12 @@ def test_an_address_is_entered_and_not_shown_again(client: Client, team: Group) 
     )
 
 
+def test_a_group_is_told_only_about_what_it_may_decide(client: Client, team: Group) -> None:
+    """Whatever was ticked beside that."""
+    client.post(f"{DESTINATIONS}add/", sent(events=["opened", "question", "closed"]))
+    assert Destination.objects.get().events == ["opened"]
+
+
 def test_what_is_left_empty_stays_as_it_is(client: Client, team: Group) -> None:
     row = make.destination(team, "webhook", SECRET, failing_since=database_now())
     address = f"{DESTINATIONS}{row.pk}/change/"
@@ -96,7 +102,7 @@ def test_what_is_left_empty_stays_as_it_is(client: Client, team: Group) -> None:
             {"group": "", "user": "ann", "kind": "email", "address": "x@example.org"},
             "at the address of the account",
         ),
-        ({"events": ["closed"]}, "is told to persons, not to groups"),
+        ({"events": ["closed"]}, "groups are told of requests that they may decide"),
         ({"events": []}, "Tell it about is required"),
     ],
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import environ
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from approvals.delivery import chat
 from approvals.delivery.messages import ChatMessage
 from tests.approvals.delivery.webhooks.receiver import NEVER, Receiver, receiver
+from tests.effort import SHARED_FIXTURES, effort
 
 MESSAGE = ChatMessage(
     heading="Approve or reject", title="Pay ACME", link="https://sayso.example.com/requests/1/"
@@ -70,10 +73,12 @@ async def test_what_a_service_answers_is_on_record_without_its_text(
     assert answers[0].error == "The chat answered with status 429."
 
 
+@pytest.mark.parametrize("asking", ["", "&%20redirect=yes"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_not_followed(service: Receiver, status: int) -> None:
+def test_redirects_are_not_followed(service: Receiver, status: int, asking: str) -> None:
     with receiver() as elsewhere:
-        answer = chat.send(address(service, f"redirect/{status}", f"?-to={elsewhere.url}/told"), MESSAGE)
+        query = f"?-to={elsewhere.url}/told{asking}"
+        answer = chat.send(address(service, f"redirect/{status}", query), MESSAGE)
         assert answer.error
         assert elsewhere.posted == []
     assert len(service.posted) == 1
@@ -114,6 +119,20 @@ def test_an_address_that_breaks_a_rule_is_refused_with_the_rule(given: str, faul
     assert found is None if fault is None else (found or "").startswith(fault)
     if fault:
         assert chat.send(given, MESSAGE).final
+
+
+@effort(20, allowed=(SHARED_FIXTURES,))
+@given(
+    letters=st.lists(
+        st.sampled_from([str.lower, str.upper, lambda one: f"%{ord(one):02x}"]), min_size=8, max_size=8
+    ),
+    before=st.sampled_from(["", "a=b&", "redirect&"]),
+)
+def test_that_redirects_are_followed_can_not_be_asked_for_in_any_spelling(
+    letters: list[Callable[[str], str]], before: str
+) -> None:
+    name = "".join(spell(one) for spell, one in zip(letters, "redirect", strict=True))
+    assert chat.fault_of(f"json://host/?{before}{name}=yes") == "must not have the parameter redirect"
 
 
 def test_every_service_that_is_listed_by_default_is_one_of_apprise() -> None:

@@ -75,6 +75,7 @@ class DestinationForm(WebhookForm):
     def __init__(self, *args: Any, stored: Any = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self._stored = stored
+        self.fields["events"].help_text = "Groups are told only about requests that they may decide."
         self.fields["address"].help_text = (
             "Such as slack://TokenA/TokenB/TokenC, https://hooks.example.org/sayso or team@example.org. It is"
             " encrypted, and not shown again."
@@ -116,10 +117,10 @@ class DestinationForm(WebhookForm):
         of_group = said.get("group") is not None if stored is None else stored.group_id is not None
         if stored is None and not of_group and said.get("kind") == DestinationKind.EMAIL:
             self.add_error("kind", "Kind: a person gets mail at the address of the account.")
-        unheard = set(said.get("events", ())) - {event.value for event in TOLD_TO_GROUPS} if of_group else ()
-        if unheard:
-            words = ", ".join(EVENTS[event] for event in EVENTS if event in unheard)
-            self.add_error("events", f"Tell it about: {words} is told to persons, not to groups.")
+        if of_group and "events" in said:
+            said["events"] = [event for event in said["events"] if event in TOLD_TO_GROUPS]
+            if not said["events"]:
+                self.add_error("events", "Tell it about: groups are told of requests that they may decide.")
         return said
 
 

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from approvals import deciding, gate, queries
 from approvals.database.clock import database_now
@@ -1018,6 +1019,18 @@ class TestAccounts:
         response = client.get(f"/accounts/{path}")
         assert "approvals/sayso.css" in response.content.decode()
         assert response.status_code == 200
+
+
+def test_where_nobody_is_told_one_by_one_the_page_says_so(
+    client: Client, ravi: User, settings: Settings
+) -> None:
+    crowd = make.group("crowd", ravi, *[make.user() for _ in range(50)])
+    many, one = make.approval(assignees=[crowd]), make.approval(assignees=[ravi])
+    said = "More than 50 people may decide this, so they are not told one by one."
+    assert said not in client.get(page(many)).text
+    settings.SAYSO_NOTIFY = "on"
+    assert said in client.get(page(many)).text
+    assert said not in client.get(page(one)).text
 
 
 def test_a_first_page_is_light(client: Client, ravi: User) -> None:
