@@ -22,6 +22,7 @@ from approvals.domain.commands import (
     Comment,
     Decision,
     Expire,
+    Misuse,
     Result,
     View,
     Withdraw,
@@ -227,6 +228,15 @@ def record_views(actor: Actor, request_ids: Collection[UUID]) -> None:
     """
     for future in queue.submit_many([View(request_id=one, actor=actor) for one in request_ids]):
         future.result()
+
+
+def record_misuse(actor: Actor, request_id: UUID, link_of: int) -> None:
+    """Record that the actor, who is logged in, tried to decide by the personal link of the account `link_of`.
+
+    It is a refusal, of which the trail takes a few a minute. Raises Busy, Unavailable.
+    """
+    refuse_inside_a_transaction()
+    queue.submit(Misuse(request_id=request_id, actor=actor, link_of=link_of)).result()
 
 
 def _span(actor: Actor, request_id: UUID | str) -> telemetry.Span:

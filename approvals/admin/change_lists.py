@@ -242,6 +242,16 @@ def moment_column(name: str, words: str, *, empty: str | None = None) -> Callabl
     return column
 
 
+def count_column(name: str, words: str) -> Callable[[Any, Any], Any]:
+    """Make the method of a list's column that shows the number `name` of each row; nothing for 0."""
+
+    @admin.display(description=words, empty_value="")
+    def column(_: Any, row: Any) -> int | None:
+        return getattr(row, name) or None
+
+    return column
+
+
 def moment_of(moment: datetime | None) -> SafeString | None:
     """Show a time in short form, in UTC; admin.js changes it to the reader's time zone."""
     if moment is None:

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import queries
-from approvals.admin.change_lists import ListAdmin, moment_column
+from approvals.admin.change_lists import ListAdmin, count_column, moment_column
 from approvals.admin.filters import days, typed_filter
 from approvals.admin.selection import page_of, request_column
 from approvals.models import Notification, NotificationAttempt
@@ -35,7 +35,7 @@ class NotificationAdmin(ListAdmin):
     """What was told about the requests that a person may see."""
 
     page_template = "admin/approvals/notification.html"
-    list_display = ("of_request", "event", "owner", "by", "state", "attempts", "due", "changed")
+    list_display = ("of_request", "event", "owner", "by", "state", "attempts", "due", "fetches", "changed")
     moment = "created_at"
     list_filter = (
         "status",
@@ -49,6 +49,7 @@ class NotificationAdmin(ListAdmin):
     views: ClassVar = {"<uuid:notification_id>/send_again/": "send_again_view"}
     of_request = request_column
     due = moment_column("due_at", "next attempt")
+    fetches = count_column("fetches", "link fetched")
     changed = moment_column("changed_at", "last change")
 
     def get_queryset(self, request: HttpRequest) -> Notifications:

@@ -30,7 +30,7 @@ from approvals.templatetags.sayso import icon, time_left, time_since
 from approvals.trail import verification
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.hidden_characters import visible
-from approvals.web.pages.access import record_view, user_id
+from approvals.web.pages.access import is_opened_by_person, record_view, user_id
 from approvals.web.pages.differences import edits_of
 from approvals.web.pages.forms import PlainForm, ReasonForm, ReassignForm
 from approvals.web.pages.results import Result
@@ -83,7 +83,8 @@ class RequestAdmin(ListAdmin):
     # One request's page
 
     def page(self, request: HttpRequest, row: HumanRequest) -> dict[str, Any]:
-        record_view(actor_of_http(request, Channel.ADMIN), row.pk)
+        if is_opened_by_person(request):
+            record_view(actor_of_http(request, Channel.ADMIN), row.pk)
         asked = self.visible_request(request, row.pk)
         trail = queries.history(asked)
         standing = queries.standing(asked) if asked.status == Status.PENDING else None

@@ -1,6 +1,7 @@
 """Personal links: who opens one may decide one request, once, as the person it was sent to, without log-in.
 
-A link has a token of 43 characters and nothing in the database: base64url of 32 bytes, in the only spelling
+A link has a token of 43 characters, and nothing in the database but how often it was fetched and when it
+decided: base64url of 32 bytes, in the only spelling
 that counts.
 
 - 16 bytes: the id of the notification, which names the request and the person.
@@ -21,6 +22,7 @@ That the link is alive is no permission: the writer asks for that of this person
 from __future__ import annotations
 
 import binascii
+import logging
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from approvals import queries
@@ -42,6 +45,9 @@ from approvals.domain.telling import ASKING
 from approvals.exceptions import LinkDead, LinkUsed
 from approvals.queries import permissions
 from approvals.queries.notices import Notice, link_was_used, notices
+from approvals.writer import notifications
+
+logger = logging.getLogger(__name__)
 
 _OURS, _ALIVE = "approvals.personal_links.ours", "approvals.personal_links.alive"
 _ID_BYTES, _OURS_BYTES, _ALIVE_BYTES = 16, 6, 10
@@ -73,6 +79,17 @@ class PersonalLink:
     @property
     def expires_at(self) -> datetime:
         return _expires_at(self.notice)
+
+    def count_fetch(self) -> None:
+        """Count, on its notification, that somebody or something has fetched the link.
+
+        The page is shown also where that can't be written: this is logged.
+        """
+        id_ = self.notice.notification.pk
+        try:
+            notifications.count_fetch(id_)
+        except DatabaseError as error:
+            logger.warning("fetch of a link not counted notification=%s error=%s", id_, type(error).__name__)
 
     def check(self) -> None:
         """Raise LinkUsed or LinkDead, which say why, unless the link can decide now."""

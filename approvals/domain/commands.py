@@ -183,6 +183,18 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Misuse:
+    """The actor, who is logged in, pressed a button on the page of the personal link of another account.
+
+    It decides nothing, and is refused; `link_of` is that account.
+    """
+
+    request_id: UUID
+    actor: Actor
+    link_of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reschedule:
     """Put the deadline `timeout` seconds from now; only the first one of a request counts."""
 
@@ -223,6 +235,7 @@ Command: TypeAlias = (
     | Escalate
     | Comment
     | View
+    | Misuse
     | Reschedule
     | Removal
 )

@@ -52,9 +52,9 @@ class NotificationStatus(models.TextChoices):
 class Notification(Delivery):
     """One event of a request on its way to one destination. Its words are made when it is sent, and not kept.
 
-    `sequence` is the entry of the trail that it tells, or the number of the reminder; `used_at` is when its
-    personal link decided the request. Those with the same `digest`, which is when they were due, go to their
-    destination in one message.
+    `sequence` is the entry of the trail that it tells, or the number of the reminder; `fetches` is how often
+    its personal link was fetched, by people or programs, and `used_at` when that decided the request. Those
+    with the same `digest`, which is when they were due, go to their destination in one message.
     """
 
     status = models.CharField(
@@ -69,6 +69,7 @@ class Notification(Delivery):
     destination = models.ForeignKey(
         Destination, on_delete=models.CASCADE, related_name="notifications", db_index=False
     )
+    fetches = models.PositiveIntegerField(default=0, db_default=0)
     used_at = models.DateTimeField(null=True)
     digest = models.DateTimeField(null=True)
 

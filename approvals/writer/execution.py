@@ -40,6 +40,7 @@ _RULES: dict[type[Command], Callable[[Batch, Any, HumanRequest], Result]] = {
     asked.Comment: commenting.comment,
     asked.Reschedule: changing.reschedule,
     asked.View: changing.view,
+    asked.Misuse: changing.misuse,
     asked.Purge: removing.purge,
     asked.Forget: removing.forget,
 }

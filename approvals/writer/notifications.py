@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from approvals.database import bulk
 from approvals.database.clock import database_now
@@ -193,6 +193,11 @@ def send_again(notification_id: UUID) -> bool:
         )
         transaction.on_commit(partial(hints.send, TOPIC, [notification_id]), robust=True)
     return bool(updated)
+
+
+def count_fetch(notification_id: UUID) -> None:
+    """Count that the personal link of this notification was fetched, by whomever; one statement."""
+    Notification.writing.filter(pk=notification_id).update(fetches=F("fetches") + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
+# Headers by which browsers, the older ones as well, say why they fetch a page.
+SAY_WHY = ("Sec-Purpose", "Purpose", "X-Moz")
+
 PageView: TypeAlias = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
@@ -65,7 +68,7 @@ def record_view(actor: Actor, request_id: UUID) -> None:
 
 def record_views(request: HttpRequest, request_ids: Collection[UUID]) -> None:
     """Record which of these requests, all on this page, a person sees for the first time."""
-    if not _is_opened_by_person(request):
+    if not is_opened_by_person(request):
         return
     new = set(request_ids) - queries.viewed_among(user_id(request), request_ids)
     try:
@@ -77,16 +80,16 @@ def record_views(request: HttpRequest, request_ids: Collection[UUID]) -> None:
 def trail_once_seen(request: HttpRequest, asked: Any) -> list[queries.TimelineEntry]:
     """Return the request's trail. Where a person opens the page, it says that this person has seen it."""
     trail = queries.history(asked)
-    if not _is_opened_by_person(request) or (_has_seen(request, trail) and _stuck_is_on_record(asked, trail)):
+    if not is_opened_by_person(request) or (_has_seen(request, trail) and _stuck_is_on_record(asked, trail)):
         return trail
     record_view(actor_of_http(request, Channel.PAGE), asked.pk)
     return queries.history(asked)
 
 
-def _is_opened_by_person(request: HttpRequest) -> bool:
+def is_opened_by_person(request: HttpRequest) -> bool:
     """Tell whether a person opens this page, rather than a script by itself or a browser that prefetches."""
     by_script = "Sayso-Unasked" in request.headers
-    prefetched = "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
+    prefetched = any("prefetch" in request.headers.get(name, "") for name in SAY_WHY)
     return request.method == "GET" and not by_script and not prefetched
 
 

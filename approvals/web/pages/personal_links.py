@@ -1,12 +1,14 @@
 """The page that a personal link opens: it shows a request, and decides it for the person it was sent to.
 
-Opening it decides nothing and leaves nothing on the trail: mail scanners fetch links. Its token is the only
+Opening it decides nothing and leaves nothing on the trail: mail scanners fetch links. How often it was
+fetched is counted on its notification, for those who run the installation. Its token is the only
 authority: no session is made or asked for a right, and no CSRF token is needed. All else is as on the
 request's own page.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -20,11 +22,11 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
 from django.views.defaults import page_not_found
 
-from approvals import queries
+from approvals import deciding, queries
 from approvals.delivery import personal_links
 from approvals.delivery.personal_links import PersonalLink
 from approvals.domain.commands import Channel
-from approvals.exceptions import LinkDead, LinkUsed, RateLimited, UnknownRequest
+from approvals.exceptions import Busy, LinkDead, LinkUsed, RateLimited, Unavailable, UnknownRequest
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.fair_shares import meter
 from approvals.web.edge.problems import STATUSES
@@ -32,6 +34,8 @@ from approvals.web.edge.throttling import refusal_page, spend
 from approvals.web.pages import acts
 from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.request_page import RequestPage, form_for
+
+logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST")
 # The writer has judged otherwise than the link said a moment before: somebody was first, or rights changed.
@@ -63,6 +67,8 @@ def _answer(request: HttpRequest, token: str) -> HttpResponse:
     try:
         spend(request, found.user.pk)
         with meter(request):
+            if request.method != "POST":
+                found.count_fetch()
             if request.user.is_authenticated and request.user.pk != found.user.pk:
                 return _refuse_another(request, found)
             found.check()
@@ -116,8 +122,22 @@ def _show(request: HttpRequest, found: PersonalLink, instead: NotRecorded | None
 
 
 def _refuse_another(request: HttpRequest, found: PersonalLink) -> HttpResponse:
-    context = {"person": found.user, "other": request.user.get_username(), "asked": found.notice.request}
+    """Say for whom the link is; that somebody else tried to decide by it is on the trail."""
+    tried = request.method == "POST"
+    if tried:
+        _record_misuse(request, found)
+    context = {"person": found.user, "other": request.user.get_username(), "tried": tried}
+    context |= {"asked": found.notice.request}
     return _render(request, "approvals/link_of_another.html", context, HTTPStatus.FORBIDDEN)
+
+
+def _record_misuse(request: HttpRequest, found: PersonalLink) -> None:
+    """Record it before the page is shown. If that fails, log it: nothing is decided either way."""
+    asked = found.notice.request
+    try:
+        deciding.record_misuse(actor_of_http(request, Channel.LINK), asked.pk, found.user.pk)
+    except (Busy, Unavailable) as error:
+        logger.warning("misuse of a link not recorded request_id=%s code=%s", asked.pk, error.code)
 
 
 def _render(request: HttpRequest, template: str, context: dict[str, Any], status: HTTPStatus) -> HttpResponse:

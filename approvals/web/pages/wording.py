@@ -202,6 +202,8 @@ def _attempt(said: dict[str, Any]) -> str:
         return "answer"
     if "users" in said:
         return "reassign it"
+    if "link_of" in said:
+        return "decide by somebody else's link"
     return "withdraw it" if "reason" in said else "do something"
 
 

@@ -1,17 +1,17 @@
-"""What leaves a request pending: it is reassigned, its deadline is moved, somebody looks at it."""
+"""What leaves a request as it is, or pending: it is reassigned, moved, looked at, or a link to it misused."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 from approvals.domain.accounts import on_record
-from approvals.domain.commands import Accepted, Actor, Reassign, Refused, Reschedule, Result, View
+from approvals.domain.commands import Accepted, Actor, Misuse, Reassign, Refused, Reschedule, Result, View
 from approvals.domain.lifecycle import Outcome, Status, is_overdue
 from approvals.models import Event, HumanRequest
 from approvals.queries import outcome_of, permissions
 from approvals.writer.batch import Batch
 from approvals.writer.chain import hash_of_assignees
-from approvals.writer.rules.refusals import accept_unchanged, check_permission, check_state
+from approvals.writer.rules.refusals import accept_unchanged, check_permission, check_state, record_refusal
 
 
 def reassign(batch: Batch, command: Reassign, row: HumanRequest) -> Result:
@@ -92,3 +92,9 @@ def view(batch: Batch, command: View, row: HumanRequest) -> Result:
         batch.record(row, Event.VIEWED, command.actor, shown, allowed_by=allowed)
     batch.check_stuck(row)
     return accept_unchanged(row)
+
+
+def misuse(batch: Batch, command: Misuse, row: HumanRequest) -> Result:
+    said = {"link_of": on_record(command.link_of)}
+    record_refusal(batch, row, command.actor, "not_permitted", said)
+    return Refused(code="not_permitted", detail="This link is for somebody else.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
@@ -9,6 +11,7 @@ from pytest_django import Settings
 
 from approvals import deciding
 from approvals.domain.commands import Channel
+from approvals.writer import notifications
 from tests import factories as make
 from tests.clients import client_of, text
 from tests.told import give_up, told
@@ -73,3 +76,14 @@ def test_when_its_link_decided_is_shown(rita: User) -> None:
     assert "Its link decided" not in text(client_of(rita).get(address))
     deciding.decide(make.actor(ann, Channel.LINK, link_id=row.pk), row.request_id, "approve")
     assert "Its link decided" in text(client_of(rita).get(address))
+
+
+def test_how_often_its_link_was_fetched_is_shown(rita: User) -> None:
+    row = told("Refund", assignees=[make.user("ann")])
+    client, address = client_of(rita), f"{NOTIFICATIONS}{row.pk}/change/"
+    assert "Its link was fetched" not in text(client.get(address))
+    notifications.count_fetch(row.pk)
+    assert "Its link was fetched Once" in text(client.get(address))
+    notifications.count_fetch(row.pk)
+    assert "Its link was fetched 2 times" in text(client.get(address))
+    assert re.search('<td class="field-fetches[^>]*>2</td>', client.get(NOTIFICATIONS).text)

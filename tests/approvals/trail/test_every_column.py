@@ -127,6 +127,7 @@ UNVOUCHED: Mapping[str, str] = {
     "Notification.give_up_at": _TELLING,
     "Notification.claimed_until": _TELLING,
     "Notification.changed_at": _TELLING,
+    "Notification.fetches": "how often a link was fetched, which nothing is decided by",
     "Notification.used_at": "when a link decided; that somebody did, by which channel, the entries say",
     "NotificationAttempt.id": _TELLING,
     "NotificationAttempt.notification": _TELLING,

@@ -150,6 +150,7 @@ def everything_that_happens() -> None:
     for refused in refusals:
         with pytest.raises(ApprovalError):
             refused()
+    deciding.record_misuse(make.actor(stranger, Channel.LINK), UUID(decided), ada.pk)
     deciding.comment(make.actor(ada), decided, "What for?", question=True)
     deciding.comment(Actor.program(), decided, "A gift.", reply_to=AuditEntry.objects.latest("pk").sequence)
     withdrawn = make.approval(requester=ada)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -16,6 +18,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -32,6 +35,7 @@ from approvals.queries.notices import Notice, notices
 from approvals.trail import verification
 from approvals.web.pages import acts
 from approvals.writer import queue
+from approvals.writer.chain import REFUSALS_PER_MINUTE
 from tests import factories as make
 from tests.clients import client_of, text
 from tests.marks import both_databases
@@ -189,8 +193,35 @@ class TestShowing:
         response = getattr(browser, method)(path, headers=headers)
         assert response.status_code == (200 if method in {"get", "head"} else 405)
         assert trail() == before
-        assert Notification.objects.get().used_at is None
+        row = Notification.objects.get()
+        assert (row.used_at, row.fetches) == (None, int(method in {"get", "head"}))
         assert not Session.objects.exists()
+
+    def test_each_fetch_is_counted_by_one_statement_also_of_a_dead_link(
+        self, ada: User, browser: Client
+    ) -> None:
+        path = address(assignees=[ada])
+        with CaptureQueriesContext(connection) as captured:
+            browser.get(path)
+        (writes,) = [one["sql"] for one in captured if not one["sql"].startswith(("SELECT", "PRAGMA"))]
+        assert writes.startswith('UPDATE "approvals_notification" SET "fetches"')
+        browser.post(path, {"decision": "approve"})
+        assert browser.get(path).status_code == 410
+        browser.get(with_other_end(path))
+        assert Notification.objects.get().fetches == 2
+
+    def test_it_is_shown_where_a_fetch_can_not_be_counted(
+        self, ada: User, browser: Client, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = address("Pay", assignees=[ada])
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA query_only = ON")
+            try:
+                assert "Pay" in text(browser.get(path))
+            finally:
+                cursor.execute("PRAGMA query_only = OFF")
+        assert "fetch of a link not counted" in caplog.text
+        assert Notification.objects.get().fetches == 0
 
     def test_no_log_has_the_token(self, ada: User, browser: Client, caplog: pytest.LogCaptureFixture) -> None:
         path = question(assignees=[ada])
@@ -286,15 +317,41 @@ class TestDeciding:
         assert "closed: approved by ada" in text(browser.get(other), 410)
 
     def test_who_is_logged_in_as_somebody_else_is_told_for_whom_it_is(self, ada: User) -> None:
+        """Looking leaves nothing on the trail; trying to decide does."""
         path = address(assignees=[ada])
-        client = client_of(make.reviewer("bob"))
-        for response in (client.get(path), client.post(path, {"decision": "approve"})):
-            shown = text(response, 403)
-            assert "This link is for ada" in shown
-            assert "logged in as bob" in shown
+        client = client_of(make.reviewer("bob"), REMOTE_ADDR="192.0.2.9")
+        for method, recorded in ((client.get, "Nothing was recorded"), (client.post, "that you tried")):
+            shown = text(method(path, {"decision": "approve"}), 403)
+            for words in ("This link is for ada", "logged in as bob", recorded):
+                assert words in shown
             assert "Pay" not in shown
+            if method == client.get:
+                assert trail() == [("opened", "", "program")]
         assert only().status == "pending"
-        assert trail() == [("opened", "", "program")]
+        assert trail() == [("opened", "", "program"), ("refused", "bob", "link")]
+        entry = AuditEntry.objects.get(event="refused")
+        assert (entry.address, entry.allowed_by) == ("192.0.2.9", "")
+        said = json.loads(entry.shown.content)
+        assert said == {"actor": "bob", "code": "not_permitted", "link_of": ada.pk}
+        assert verification.verify_request(only().pk) == []
+        page = client_of(ada).get(f"/requests/{only().pk}/")
+        assert "bob tried to decide by somebody else&#x27;s link: not permitted" in page.text
+
+    @both_databases
+    def test_misuse_fills_no_trail(self, ada: User) -> None:
+        path = address(assignees=[ada])
+        bob, eve = client_of(make.reviewer("bob")), client_of(make.user("eve"))
+        for client in (bob, eve):
+            for _ in range(2 * REFUSALS_PER_MINUTE):
+                assert client.post(path, {"decision": "approve"}).status_code == 403
+        refused = Counter(actor for event, actor, _ in trail() if event == "refused")
+        assert refused == {"bob": REFUSALS_PER_MINUTE, "eve": REFUSALS_PER_MINUTE}
+
+    def test_misuse_of_a_dead_link_is_on_the_trail_too(self, ada: User, browser: Client) -> None:
+        path = address(assignees=[ada])
+        browser.post(path, {"decision": "approve"})
+        assert client_of(make.user("bob")).post(path, {"decision": "reject"}).status_code == 403
+        assert trail()[-1] == ("refused", "bob", "link")
 
     def test_who_is_logged_in_as_that_person_decides_by_the_link(self, ada: User) -> None:
         path = address(assignees=[ada])

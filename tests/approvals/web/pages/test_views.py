@@ -562,6 +562,7 @@ class TestRequest:
             {"Sec-Purpose": "prefetch"},
             {"Sec-Purpose": "prefetch;prerender"},
             {"Purpose": "prefetch"},
+            {"X-Moz": "prefetch"},
         ],
     )
     def test_what_nobody_has_asked_to_see_is_not_seen(

@@ -1,0 +1,16 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('approvals', '0021_delegations'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='notification',
+            name='fetches',
+            field=models.PositiveIntegerField(db_default=0, default=0),
+        ),
+    ]
