@@ -59,6 +59,7 @@ class Connection:
         self.session_key = session_key
         self.requests: dict[str, dict[str, Any]] = {}
         self.partial = False
+        self.looks_at: str | None = None
         self.frames: list[dict[str, Any]] = []
         scope = {
             "type": "websocket",
@@ -110,6 +111,11 @@ class Connection:
         self._note(frame)
         return frame
 
+    async def look(self, request_id: str | None) -> None:
+        """Say whose page is open: its events come, too, when it is in no list."""
+        self.looks_at = request_id
+        await self.say("look", request_id=request_id)
+
     async def say(self, kind: str, ref: Any = None, **data: Any) -> None:
         await self.send(json.dumps({"type": kind, "ref": ref, "data": data}))
 
@@ -138,7 +144,10 @@ class Connection:
                 assert data["request"]["id"] not in self.requests, "opened twice"
                 self.requests[data["request"]["id"]] = data["request"]
             case "request_updated":
-                assert data["request"]["id"] in self.requests, "updated, but not there"
-                self.requests[data["request"]["id"]] = data["request"]
+                if (told := data["request"]["id"]) in self.requests:
+                    self.requests[told] = data["request"]
+                else:
+                    assert told == self.looks_at, "updated, but not there"
             case "request_closed":
-                assert self.requests.pop(data["request"]["id"]), "closed, but not there"
+                told = data["request"]["id"]
+                assert self.requests.pop(told, None) or told == self.looks_at, "closed, but not there"

@@ -62,6 +62,9 @@ class Delegation(OnRecord):
             ),
             models.Index(name="delegation_of", fields=["principal", "ends_at"]),
             models.Index(name="delegation_of_delegate", fields=["delegate", "id"]),
+            # What was made or ended since a moment; the list of all, the newest first.
+            models.Index(name="delegation_made", fields=["made_at", "id"]),
+            models.Index(name="delegation_ended", fields=["ended_at"], condition=Q(ended_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Min, Q, QuerySet, Value, When
 
 from approvals.models import Delegation
 from approvals.models.delegations import REASON_LIMIT
@@ -14,14 +15,27 @@ from approvals.queries.serialization import moment_on_the_wire
 
 __all__ = [
     "REASON_LIMIT",
+    "State",
     "delegation_for",
     "delegation_on_the_wire",
+    "delegations_changed_since",
     "delegations_of",
     "delegations_to",
     "find_delegation",
+    "next_change",
     "not_over",
     "same_delegation",
+    "with_state",
 ]
+
+
+class State(StrEnum):
+    """Whether a delegation holds, will hold, or is over: ended, or run out."""
+
+    NOW = "now"
+    COMING = "coming"
+    OVER = "over"
+
 
 # Of one person, for or to whom; older ones are on record, and not shown.
 LISTED = 100
@@ -68,6 +82,30 @@ def delegation_on_the_wire(delegation: Delegation) -> dict[str, Any]:
         "ended_at": moment_on_the_wire(delegation.ended_at),
         "ended_by": delegation.ended_by.get_username() if delegation.ended_by else None,
     }
+
+
+def delegations_changed_since(moment: datetime) -> dict[UUID, datetime | None]:
+    """Return the delegations that were made or ended at this moment or later, with versions."""
+    changed = Delegation.objects.filter(Q(made_at__gte=moment) | Q(ended_at__gte=moment))
+    return dict(changed.values_list("pk", "ended_at"))
+
+
+def next_change(now: datetime) -> datetime | None:
+    """Return when a delegation next begins or runs out by itself; None: there is none."""
+    open_still = not_over(now)
+    begins = open_still.filter(starts_at__gt=now).aggregate(at=Min("starts_at"))["at"]
+    runs_out = open_still.aggregate(at=Min("ends_at"))["at"]
+    return min((each for each in (begins, runs_out) if each is not None), default=None)
+
+
+def with_state(rows: QuerySet[Delegation], now: datetime) -> QuerySet[Any]:
+    """Add to each of these delegations its `state` at `now` (database clock)."""
+    state = Case(
+        When(Q(ended_at__isnull=False) | Q(ends_at__lte=now), then=Value(State.OVER.value)),
+        When(starts_at__gt=now, then=Value(State.COMING.value)),
+        default=Value(State.NOW.value),
+    )
+    return rows.annotate(state=state)
 
 
 def not_over(now: datetime) -> QuerySet[Delegation]:

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
-from approvals import deciding, gate, queries
+from approvals import deciding, delegations, gate, queries
 from approvals.database.threads import in_database
 from approvals.domain.lifecycle import Outcome
 from approvals.web.pages.relative_times import time_left, time_since
@@ -144,6 +144,40 @@ async def test_the_request_beside_the_list_changes_under_the_eyes_of_its_reader(
     await expect(at_work.locator("#detail")).to_contain_text("Rejected by olga")
     await expect(at_work.locator("#detail")).to_contain_text("Not today.")
     await expect(at_work.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+async def test_what_is_said_about_an_open_request_shows_while_it_is_read(at_work: Page, ravi: User) -> None:
+    """What is being typed stays. Also once the request is closed, and no list has it any more."""
+    nina = make.actor(await in_database(make.user, "nina"))
+    request = await opened("Rotate", assignees=[ravi, await in_database(User.objects.get, username="nina")])
+    await row(at_work, "Rotate").click()
+    comment, trail = at_work.get_by_label("Comment or question"), at_work.locator("[data-part=trail]")
+    await comment.fill("I think")
+    await deciding.acomment(nina, request, "Which key?", question=True)
+    await expect(trail).to_contain_text("Question by nina")
+    await expect(trail).to_contain_text("Which key?")
+    await expect(at_work.locator("#announce")).to_contain_text("Question by nina")
+    await deciding.adecide(nina, request, "reject")
+    await expect(at_work.locator("#detail")).to_contain_text("Rejected by nina")
+    await at_work.goto(at_work.url)
+    await live(at_work)
+    await comment.fill("I thought")
+    await deciding.acomment(nina, request, "All of them.")
+    await expect(trail).to_contain_text("All of them.")
+    await expect(comment).to_have_value("I thought")
+
+
+async def test_a_delegation_brings_its_requests_and_takes_them_away(at_work: Page, ravi: User) -> None:
+    """Without reloading, also from under the eyes of who reads one."""
+    nina = await in_database(make.user, "nina")
+    await opened("Pay ACME", assignees=[nina])
+    await live(at_work)
+    made = await in_database(make.delegation, nina, ravi)
+    await row(at_work, "Pay ACME").click()
+    await expect(at_work.get_by_role("button", name="Approve")).to_be_visible()
+    await in_database(delegations.end, made)
+    await expect(row(at_work, "Pay ACME")).to_have_count(0)
+    await expect(at_work.locator(".act")).to_contain_text("no longer yours to decide")
 
 
 @pytest.mark.parametrize("sees_it", [True, False])

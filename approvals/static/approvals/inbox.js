@@ -75,6 +75,7 @@ function heard({ type, data }) {
   if (type === "hello") {
     serverSays(data.server_time);
     pending = [];
+    watch();
   }
   if (type === "snapshot") {
     pending.push(...data.requests.map((request) => request.id));
@@ -84,6 +85,10 @@ function heard({ type, data }) {
   }
   if (data?.request) look(data.request.id, ...(isBeside(data.request) ? [selected()] : []));
 }
+
+// Says which request is open: its changes are told also once it is closed, and in no list.
+let say = () => {};
+const watch = () => say("look", { request_id: selected() ?? null });
 
 // Whether it has the origin of the open request, whose page lists it.
 const isBeside = ({ origin }) => origin?.id && origin.id === detail.querySelector("[data-origin]")?.dataset.origin;
@@ -257,14 +262,16 @@ async function refreshDetail(address, how) {
   const fresh = await fragment(address ?? own, how);
   const gone = !fresh && (await isGone(own));
   if (selected() !== id) return;
-  const state = actState();
+  const state = actState(), before = remarks().length;
   if (gone) close();
   if (fresh) mergeParts(fresh, detail);
   if (state !== actState() && ["gone", "watching"].includes(actState())) announce(act().textContent.trim());
+  else if (remarks().length > before) announce(remarks().at(-1).parentElement.firstElementChild.textContent);
   tellLocalTimes(detail);
   bringNotes();
 }
 
+const remarks = () => [...detail.querySelectorAll(".trail div.after")];
 const act = () => detail.querySelector(".act");
 const actState = () => act()?.dataset.state;
 const isGone = (address) => fetch(address, { method: "HEAD", headers: UNASKED }).then(({ status }) => status === 404, () => false);
@@ -301,6 +308,7 @@ function nameThePage() {
 
 function showSelected() {
   markSelected();
+  watch();
   tellLocalTimes(detail);
   const heading = detail.querySelector("h1");
   const focusHere = detail.querySelector("[autofocus], [aria-invalid=true]") ?? heading;
@@ -331,4 +339,4 @@ openFirst();
 const notices = async () => localStorage.getItem("sayso.notices") === "on" && import("./notify.js");
 addEventListener("storage", notices);
 await notices().catch((error) => console.info(error.message));
-keepConnected(`${root}ws/inbox/`, heard);
+say = keepConnected(`${root}ws/inbox/`, heard);

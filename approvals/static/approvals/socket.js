@@ -4,7 +4,8 @@ const FIRST_DELAY = 500, LONGEST_DELAY = 30000, HEARTBEAT = 25000, GONE = [4401,
 const WORDS = { live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
 const pill = document.querySelector(".pill");
 
-// Calls `heard(message)` for each message; a `hello` comes first on every connection.
+// Calls `heard(message)` for each message; a `hello` comes first on every connection. Returns what says something, which
+// is lost while there is none.
 export function keepConnected(path, heard) {
   const address = new URL(path, location.href);
   address.protocol = address.protocol.replace("http", "ws");
@@ -41,7 +42,11 @@ export function keepConnected(path, heard) {
     // A dead connection can look open for minutes; one unanswered ping is enough to close it.
     if (silentSince) return socket.close();
     silentSince = Date.now();
-    socket.send(JSON.stringify({ type: "ping", ref: "heartbeat", data: {} }));
+    say("ping", {}, "heartbeat");
+  }
+
+  function say(type, data, ref = null) {
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type, ref, data }));
   }
 
   setInterval(ask, HEARTBEAT);
@@ -51,6 +56,7 @@ export function keepConnected(path, heard) {
   addEventListener("pageshow", openNow);
   document.addEventListener("visibilitychange", () => document.hidden || openNow());
   open();
+  return say;
 }
 
 function show(state) {

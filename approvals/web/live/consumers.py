@@ -15,11 +15,18 @@ from typing import Any, ClassVar
 from channels.consumer import AsyncConsumer
 from django.db import Error as DatabaseError
 
-from approvals import deciding
+from approvals import deciding, queries
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Outcome
-from approvals.exceptions import ApprovalError, Busy, NotPermitted, RateLimited, Unavailable
+from approvals.exceptions import (
+    ApprovalError,
+    Busy,
+    NotPermitted,
+    RateLimited,
+    Unavailable,
+    UnknownRequest,
+)
 from approvals.process import telemetry
 from approvals.web.edge import tokens
 from approvals.web.edge.actors import actor_of_scope
@@ -130,6 +137,8 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
     def _handle(self, ref: Ref, message: protocol.ClientMessage) -> None:
         if isinstance(message, protocol.Ping):
             self.outbox.answer(encode(protocol.Pong(), ref))
+        elif isinstance(message, protocol.Look):
+            self._look(ref, message)
         elif self._acting >= ACTS_AT_ONCE:
             busy = Busy(f"{ACTS_AT_ONCE} decisions of this connection are under way; wait for an answer.")
             self.refuse(busy, ref)
@@ -139,6 +148,16 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no type
             self._acting += 1
             LiveConsumer.acting += 1
             self._acts.create_task(self._act(ref, message))
+
+    def _look(self, ref: Ref, message: protocol.Look) -> None:
+        try:
+            request_id = None if message.request_id is None else queries.as_id(message.request_id)
+        except UnknownRequest as error:
+            self.refuse(error, ref)
+            return
+        for _, seat in self._seats:
+            if isinstance(seat, InboxSeat):
+                inbox_hub().look_at(seat, request_id)
 
     async def _act(self, ref: Ref, message: Decide | Answer) -> None:
         try:

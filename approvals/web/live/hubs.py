@@ -22,7 +22,7 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 
 from approvals.waiting.outages import Outage, keep_running
-from approvals.waiting.waiting_room import waiting_room
+from approvals.waiting.waiting_room import WaitingRoom, waiting_room
 from approvals.web.edge import tokens
 from approvals.web.edge.credentials import Credential
 from approvals.web.edge.revocations import follow_revocations
@@ -122,6 +122,10 @@ class Hub(ABC, Generic[S]):
     async def look_everywhere(self) -> None:
         self.call(self.refresh, self._seats)
 
+    def ring(self) -> None:
+        """Have the hub see whether there is something to do; from any loop."""
+        self.call(self._bell.set)
+
     def call(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call `function` on the hub's loop; from any loop."""
         if asyncio.get_running_loop() is self.loop:
@@ -146,6 +150,15 @@ class Hub(ABC, Generic[S]):
     def _forget(self, seat: S) -> None:
         """Forget what the hub remembers of a seat that was given up."""
 
+    def _follow(self, room: WaitingRoom) -> None:
+        """Be told of changes from now on."""
+        room.follow(self.topic, self)
+        follow_revocations(room, self._revocations)
+
+    def _unfollow(self, room: WaitingRoom) -> None:
+        room.unfollow(self.topic, self)
+        room.unfollow(tokens.TOPIC, self._revocations)
+
     def _expel(self, seat: S, code: int = UNAUTHENTICATED) -> None:
         self.leave(seat)
         seat.outbox.close(code)
@@ -157,15 +170,13 @@ class Hub(ABC, Generic[S]):
         if self._seats:
             room = waiting_room()
             room.ensure_running()
-            room.follow(self.topic, self)
-            follow_revocations(room, self._revocations)
+            self._follow(room)
             self._schedule_checks()
             try:
                 await self._do_everything()
             finally:
                 self._checks.cancel()
-                room.unfollow(self.topic, self)
-                room.unfollow(tokens.TOPIC, self._revocations)
+                self._unfollow(room)
         # Not one await since the last look at the seats: whoever joins from now on starts another task.
         self._task = None
         self._hinted.clear()

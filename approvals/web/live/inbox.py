@@ -5,6 +5,9 @@ What a connection was sent, snapshot and events together, always equals a fresh 
   difference to what it shows. Hints that come twice, late or in another order find no difference.
 - A request that may not be seen any more, or rights that have changed, make a fresh snapshot due: the
   protocol has no other message for it. So do events that a slow reader had no room for.
+- Who begins or ceases to stand for somebody gets a fresh snapshot at that moment (standing.py).
+- The request whose page is open may have left the list, or never have been in it: its changes are told to
+  those who have said that they look at it.
 - A snapshot shows the first 200 requests of the inbox. A seat whose snapshot was cut there gets a fresh one
   when the cut moves.
 - A snapshot comes in parts, each sent once the part before is; nobody keeps the others meanwhile. Before each
@@ -27,13 +30,17 @@ from approvals.conf import approval_settings
 from approvals.database.threads import in_database
 from approvals.exceptions import RateLimited
 from approvals.process.loops import PerLoop
+from approvals.queries.delegations import delegations_changed_since
 from approvals.queries.permissions import Person
+from approvals.waiting.waiting_room import WaitingRoom
 from approvals.web.edge.credentials import Credential
 from approvals.web.live import inbox_reads, protocol
-from approvals.web.live.hubs import SEATS_BETWEEN_TURNS, Hub, Seat
+from approvals.web.live.hubs import CHECK_INTERVAL, SEATS_BETWEEN_TURNS, Hub, Seat
 from approvals.web.live.inbox_reads import Attendance, Inbox, Inboxes, Item, News, Place, weight_of
 from approvals.web.live.protocol import FRAME_BUDGET, Json, ServerMessage, encode
 from approvals.web.live.send_queue import TOO_MUCH
+from approvals.web.live.standing import Standing
+from approvals.writer.delegations import TOPIC
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +49,8 @@ class InboxSeat(Seat):
 
     `shown` are the ids and versions it was sent; None while a snapshot is due, and no events are sent.
     `partial`: more parts of the snapshot follow. `end` is the place of the last request, if the list was cut
-    there. `person` is the user with the rights that the list was made for; None: they may have changed, and
+    there. `looks_at` is the request whose page is open there, `seen` the last version of it that was read.
+    `person` is the user with the rights that the list was made for; None: they may have changed, and
     the next reading replaces the list. `greeted` is called once, after hello and the first snapshot.
     """
 
@@ -52,6 +60,8 @@ class InboxSeat(Seat):
     shown: dict[UUID, datetime] | None = field(default=None, init=False)
     partial: bool = field(default=False, init=False)
     end: Place | None = field(default=None, init=False)
+    looks_at: UUID | None = field(default=None, init=False)
+    seen: datetime | None = field(default=None, init=False)
 
     def reaches(self, item: Item) -> bool:
         """Whether a pending request that its user may see belongs to this list."""
@@ -88,6 +98,54 @@ class InboxHub(Hub[InboxSeat]):
         self._credentials_of: dict[int, frozenset[Credential]] = {}
         self._superusers: set[int] = set()  # of the connected, as of the last reading of their rights
         self._showing: defaultdict[UUID, set[InboxSeat]] = defaultdict(set)
+        self._looking: defaultdict[UUID, set[InboxSeat]] = defaultdict(set)
+        self._standing = Standing(self.loop, self.ring, reach=2 * CHECK_INTERVAL)
+
+    # For connections
+
+    def look_at(self, seat: InboxSeat, request_id: UUID | None) -> None:
+        """Note whose page is open at this seat, and tell it what has changed since that was loaded."""
+        if seat not in self._seats:
+            return
+        self._look_away(seat)
+        if request_id is not None:
+            seat.looks_at = request_id
+            self._looking[request_id].add(seat)
+            if request_id not in (seat.shown or {}):
+                self._hint([request_id])
+
+    def _look_away(self, seat: InboxSeat) -> None:
+        if seat.looks_at is not None:
+            self._looking[seat.looks_at].discard(seat)
+            if not self._looking[seat.looks_at]:
+                del self._looking[seat.looks_at]
+        seat.looks_at = seat.seen = None
+
+    # Who stands for whom
+
+    def _follow(self, room: WaitingRoom) -> None:
+        super()._follow(room)
+        room.set_topic_source(TOPIC, delegations_changed_since)
+        room.follow(TOPIC, self._standing)
+        self._standing.begin()
+
+    def _unfollow(self, room: WaitingRoom) -> None:
+        super()._unfollow(room)
+        room.unfollow(TOPIC, self._standing)
+        self._standing.end()
+
+    async def _do_next(self) -> bool:
+        if not self._standing.due:
+            return await super()._do_next()
+        with self._database.watch():
+            changed = await self._standing.changed()
+        self._doubtful.update((seat, None) for user_id in changed for seat in self._seats_of.get(user_id, ()))
+        return True
+
+    def _check_some(self) -> None:
+        if not self._not_yet_checked:
+            self._standing.look_soon()
+        super()._check_some()
 
     # All that a seat shows
 
@@ -178,7 +236,8 @@ class InboxHub(Hub[InboxSeat]):
     # Events
 
     async def _tell_of(self, ids: frozenset[UUID]) -> None:
-        shown_to = {id_: self._users_shown(id_) for id_ in ids & self._showing.keys()}
+        there = ids & (self._showing.keys() | self._looking.keys())
+        shown_to = {id_: self._users_shown(id_) for id_ in there}
         superusers = frozenset(self._superusers)
         news = await in_database(inbox_reads.news, ids, shown_to, superusers, self._credentials_of_user)
         frames = _Frames()
@@ -196,10 +255,22 @@ class InboxHub(Hub[InboxSeat]):
         if seat.shown.keys() & ids - visible:
             self._make_snapshot_due(seat)
         items = [news.items[id_] for id_ in sorted(visible)]
-        events = [self._difference(seat, seat.shown, item, frames) for item in items]
+        events = [self._event(seat, seat.shown, item, frames) for item in items]
         told = [event for event in events if event is not None]
         if told and not seat.outbox.tell(*told):
             self._owe_a_snapshot(seat)
+
+    def _event(self, seat: InboxSeat, shown: dict[UUID, datetime], item: Item, frames: _Frames) -> str | None:
+        """Return the frame that tells this connection of the request; None: there is nothing to tell."""
+        event = self._difference(seat, shown, item, frames)
+        if item.id != seat.looks_at:
+            return event
+        before, seat.seen = seat.seen, item.version
+        if event is not None or item.id in shown or before == item.version:
+            return event
+        if item.outcome is not None:
+            return frames.event(protocol.RequestClosed, item, outcome=item.outcome)
+        return None if seat.reaches(item) else frames.event(protocol.RequestUpdated, item)
 
     def _difference(
         self, seat: InboxSeat, shown: dict[UUID, datetime], item: Item, frames: _Frames
@@ -253,6 +324,7 @@ class InboxHub(Hub[InboxSeat]):
 
     def _forget(self, seat: InboxSeat) -> None:
         self._remember(seat, None)
+        self._look_away(seat)
         if seat.user_id is not None:
             self._seats_of[seat.user_id].discard(seat)
             self._note_credentials(seat.user_id)
@@ -281,7 +353,8 @@ class InboxHub(Hub[InboxSeat]):
         seat.shown = shown
 
     def _users_shown(self, id_: UUID) -> set[int]:
-        return {seat.user_id for seat in self._showing[id_] if seat.user_id is not None}
+        seats = self._showing.get(id_, set()) | self._looking.get(id_, set())
+        return {seat.user_id for seat in seats if seat.user_id is not None}
 
     def _not_showing(self, seat: InboxSeat, id_: UUID) -> None:
         self._showing[id_].discard(seat)

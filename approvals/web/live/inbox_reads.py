@@ -20,10 +20,11 @@ from uuid import UUID
 from django.db import connection
 
 from approvals import queries
-from approvals.database.clock import CLOCK, as_utc
+from approvals.database.clock import CLOCK, as_utc, database_now
 from approvals.database.pipeline import execute, together, together_in_a_snapshot
 from approvals.domain.lifecycle import Status
 from approvals.queries import permissions
+from approvals.queries.delegations import next_change
 from approvals.queries.permissions import Audience, Person, Viewers
 from approvals.queries.request_rows import RequestRow
 from approvals.web.edge.credentials import Claims, Credential, ask_for_claims, ask_for_owners
@@ -144,6 +145,14 @@ def inboxes(wanted: Collection[tuple[Credential, str | None]]) -> Inboxes:
             inboxes=_inboxes(scopes, present),
             server_time=queries.moment_on_the_wire(as_utc(clock.rows()[0][0])),
         )
+
+
+def standing() -> tuple[Mapping[int, Set[int]], float | None]:
+    """Return who stands for whom now, and in how many seconds that next changes by itself."""
+    now = database_now()
+    changes_at = next_change(now)
+    of_each = permissions.ask_for_delegates()()
+    return of_each, None if changes_at is None else (changes_at - now).total_seconds()
 
 
 def weight_of(row: Any) -> int:

@@ -56,8 +56,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
 # Any text: what can't be an id is no malformed message, but an unknown request.
 RequestId = Annotated[str, PlainValidator(_text)]
+RequestIdOrNone = Annotated[str | None, PlainValidator(_text_or_none)]
 
 
 class Decide(DecisionBody):
@@ -72,13 +77,24 @@ class Answer(AnswerBody):
     request_id: RequestId
 
 
+class Look(Body):
+    """Say whose page is open, to be told of its changes once it is closed, too; null: none is."""
+
+    request_id: RequestIdOrNone
+
+
 class Ping(Body):
     """Ask for a `pong`."""
 
 
-ClientMessage: TypeAlias = Decide | Answer | Ping
+ClientMessage: TypeAlias = Decide | Answer | Look | Ping
 
-_MESSAGES: Mapping[str, type[ClientMessage]] = {"decide": Decide, "answer": Answer, "ping": Ping}
+_MESSAGES: Mapping[str, type[ClientMessage]] = {
+    "decide": Decide,
+    "answer": Answer,
+    "look": Look,
+    "ping": Ping,
+}
 
 
 def read(frame: str | None) -> tuple[Ref, ClientMessage]:
@@ -187,7 +203,10 @@ class RequestUpdated(ServerMessage, type="request_updated"):
 
 
 class RequestClosed(ServerMessage, type="request_closed"):
-    """The request is without its arguments: the outcome has them, as they were approved."""
+    """The request is without its arguments: the outcome has them, as they were approved.
+
+    It also comes for what is said about a closed request whose page is open (`look`), which no list has.
+    """
 
     request: Json
     outcome: Json

@@ -25,7 +25,7 @@ from approvals.database.threads import in_database
 from approvals.domain.commands import Actor, Escalate, Expire
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
-from approvals.models import HumanRequest
+from approvals.models import Delegation, HumanRequest
 from approvals.process import hints
 from approvals.queries.serialization import LARGE_IN_REQUEST
 from approvals.waiting.waiting_room import waiting_room
@@ -187,6 +187,58 @@ async def test_a_comment_updates_a_request_and_says_nothing_of_one_that_is_close
         assert updated["data"]["request"]["id"] == request
 
 
+async def test_whoever_looks_at_a_closed_request_is_told_what_is_said_about_it() -> None:
+    """Once for each comment, whatever hints come; and what was said since the page was loaded, at once."""
+    ada, bob = await made(factories.user), await made(factories.user)
+    closed = await made(factories.approval, assignees=[ada])
+    await deciding.adecide(factories.actor(ada), closed, "approve")
+    async with await Connection.of(ada) as hers, await Connection.of(bob) as his:
+        for connection in (hers, his):
+            await connection.opened()
+            await connection.look(closed)
+        assert (await hers.next("request_closed"))["data"]["request"]["id"] == closed
+        await deciding.acomment(factories.actor(ada), closed, "It was.")
+        assert (await hers.next("request_closed"))["data"]["request"]["id"] == closed
+        hints.send("requests", [closed])
+        await inbox_hub().look_everywhere()
+        await settled((hers, ada), (his, bob))
+        assert not [frame for frame in his.frames if closed in str(frame)]
+        await hers.look(None)
+        await deciding.acomment(factories.actor(ada), closed, "Indeed.")
+        await settled((hers, ada))
+        await hers.look("none")
+        assert (await hers.next("error"))["data"]["code"] == "unknown_request"
+
+
+async def test_whoever_looks_at_a_request_is_told_of_its_end_once_and_of_what_is_said_later() -> None:
+    ada = await made(factories.user)
+    request = await made(factories.approval, assignees=[ada])
+    async with await Connection.of(ada) as connection:
+        await connection.opened()
+        await connection.look(request)
+        await deciding.acomment(factories.actor(ada), request, "Which?", question=True)
+        await connection.next("request_updated")
+        await deciding.adecide(factories.actor(ada), request, "approve")
+        await connection.next("request_closed")
+        hints.send("requests", [request])
+        await settled((connection, ada))
+        await deciding.acomment(factories.actor(ada), request, "That one.")
+        await connection.next("request_closed")
+
+
+async def test_whoever_looks_at_a_request_beyond_the_cut_is_told_of_its_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inbox_reads, "SNAPSHOT_REQUESTS", 2)
+    ada = await made(factories.user)
+    ids = [await made(factories.approval, assignees=[ada], timeout=600.0 + n) for n in range(3)]
+    async with await Connection.of(ada) as connection:
+        await connection.opened()
+        await connection.look(ids[2])
+        frame = await connection.next()
+        assert (frame["type"], frame["data"]["request"]["id"]) == ("request_updated", ids[2])
+
+
 async def test_reassigned_away_and_back() -> None:
     """The protocol has no word for a request that may not be seen any more: a snapshot without it comes."""
     ada, bob = await made(factories.user), await made(factories.user)
@@ -278,8 +330,48 @@ async def test_who_stands_for_somebody_is_shown_what_opens_for_them_until_it_end
         await deciding.adecide(factories.actor(bob), unassigned, "approve")
         await connection.next("request_closed")
         await in_database(delegations.end, made_for_ada)
-        inbox_hub().check_everybody()
         assert (await connection.next("snapshot"))["data"] == NOTHING
+
+
+async def test_a_delegation_shows_at_once_when_it_is_made_and_ended() -> None:
+    """Whoever does it, in whatever way; the principal's list stays as it is."""
+    ada, bob = await made(factories.user), await made(factories.user)
+    request = await made(factories.approval, assignees=[ada])
+    async with await Connection.of(ada) as hers, await Connection.of(bob) as his:
+        await hers.opened()
+        await his.opened()
+        for end in (delegations.end, lambda _: deactivate(ada)):
+            made_for_bob = await made(factories.delegation, ada, bob)
+            shown = (await his.next("snapshot"))["data"]["requests"]
+            assert [each["id"] for each in shown] == [request]
+            await in_database(end, made_for_bob)
+            assert (await his.next("snapshot"))["data"] == NOTHING
+        assert [frame["type"] for frame in hers.frames] == ["hello", "snapshot"]
+
+
+def deactivate(person: User) -> None:
+    person.is_active = False
+    person.save()
+
+
+async def test_a_delegation_shows_when_its_time_comes_and_when_it_is_over() -> None:
+    """By itself: nobody does anything at that moment."""
+    ada, bob = await made(factories.user), await made(factories.user)
+    await made(factories.approval, assignees=[ada])
+    async with await Connection.of(bob) as connection:
+        await connection.opened()
+        start = await in_database(database_now) + timedelta(seconds=0.3)
+        begins = await made(factories.delegation, ada, bob, starts_at=start, ends_at=start + timedelta(1))
+        assert len((await connection.next("snapshot"))["data"]["requests"]) == 1
+        await in_database(run_out, begins)
+        assert (await connection.next("snapshot"))["data"] == NOTHING
+
+
+def run_out(delegation_id: str) -> None:
+    """In a moment, as if it had been made so."""
+    end = database_now() + timedelta(seconds=0.3)
+    Delegation.writing.filter(pk=delegation_id).update(starts_at=end - timedelta(1), ends_at=end)
+    hints.send("delegations", [delegation_id])
 
 
 def superuser() -> User:
@@ -380,6 +472,7 @@ class World:
         self.people: list[User] = []
         self.groups: list[Group] = []
         self.requests: list[str] = []
+        self.delegations: list[str] = []
 
     def create(self) -> None:
         self.groups = [factories.group() for _ in range(2)]
@@ -388,7 +481,8 @@ class World:
 
     def do_something(self) -> None:
         often = [self.open, self.decide] * 2
-        self.random.choice([*often, self.reassign, self.withdraw, self.change_rights])()
+        others = [self.reassign, self.withdraw, self.comment, self.delegate, self.end_delegation]
+        self.random.choice([*often, *others, self.change_rights])()
 
     def open(self) -> None:
         named = [self.someone(), self.random.choice(self.groups)]
@@ -414,6 +508,19 @@ class World:
     def withdraw(self) -> None:
         with suppress(ApprovalError, IndexError):
             deciding.withdraw(Actor.program(), self.some_request())
+
+    def comment(self) -> None:
+        with suppress(ApprovalError, IndexError):
+            deciding.comment(factories.actor(self.someone()), self.some_request(), "So?")
+
+    def delegate(self) -> None:
+        with suppress(ApprovalError):
+            made = factories.delegation(self.someone(), self.someone())
+            self.delegations.append(made)
+
+    def end_delegation(self) -> None:
+        with suppress(IndexError):
+            delegations.end(self.random.choice(self.delegations))
 
     def change_rights(self) -> None:
         person = self.someone()

@@ -20,6 +20,7 @@ from approvals.web.live.protocol import (
     Decide,
     Hello,
     Json,
+    Look,
     Malformed,
     Ping,
     Pong,
@@ -61,6 +62,11 @@ def test_a_ping_needs_no_data() -> None:
     assert read('{"type": "ping"}') == (None, Ping())
 
 
+@pytest.mark.parametrize("request_id", ["1", "", None])
+def test_a_page_is_named_by_any_text_or_none(request_id: str | None) -> None:
+    assert read(frame("look", request_id=request_id))[1] == Look(request_id=request_id)
+
+
 @pytest.mark.parametrize("ref", [None, 0, -5, 2**53 - 1, "", "x" * 200])
 def test_the_ref_is_the_clients_own(ref: Any) -> None:
     assert read(frame("ping", ref))[0] == ref
@@ -89,6 +95,8 @@ def test_a_ref_of_another_type_is_refused_and_not_returned(ref: Any) -> None:
         (frame(request_id="1", decision="approve", comment=[]), "comment"),
         (frame(request_id="1", decision="approve", arguments=[1]), "arguments"),
         (frame(request_id="1", decision="approve", user_id=1), "user_id"),
+        (frame("look"), "request_id"),
+        (frame("look", request_id=5), "request_id"),
         (frame("answer", request_id="1"), "answer"),
         (frame("answer", request_id="1", answer="a", decision="approve"), "decision"),
         (frame(request_id="1", decision="maybe"), "decision"),
@@ -161,7 +169,7 @@ nested = st.recursive(
 
 
 @effort()
-@given(st.sampled_from(["decide", "answer", "ping", "pong", ""]) | nested, nested, nested)
+@given(st.sampled_from(["decide", "answer", "look", "ping", "pong", ""]) | nested, nested, nested)
 def test_no_json_does_more_than_be_refused(kind: Any, ref: Any, data: Any) -> None:
     try:
         _, message = read(json.dumps({"type": kind, "ref": ref, "data": data}))
