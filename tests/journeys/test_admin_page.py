@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from playwright.async_api import Page, expect
 from pytest_django import Settings
 
@@ -188,6 +188,9 @@ async def test_nothing_is_wider_than_a_narrow_screen(
     """Lists become cards, facts stand below each other, and long words break. All text has contrast."""
     given = {"note": "word " * 100, "iban": "NL91ABNA0417164300" * 6, "lines": [{"a": [1, {"b": "c" * 90}]}]}
     request_id = await in_database(make.approval, "W" * 200, assignees=[rita], arguments=given)
+    manage = await Permission.objects.aget(codename="manage_delegation")
+    await in_database(rita.user_permissions.add, manage)
+    delegation = await in_database(lambda: make.delegation(rita, make.user("w" * 100)))
     page = await sign_in(rita)
     await page.set_viewport_size({"width": 390, "height": 800})
     await page.emulate_media(color_scheme=scheme)
@@ -201,6 +204,9 @@ async def test_nothing_is_wider_than_a_narrow_screen(
         f"{request}/reassign/",
         "approvals/auditentry/",
         f"approvals/auditentry/verify/?request={request_id}",
+        "approvals/delegation/",
+        "approvals/delegation/add/",
+        f"approvals/delegation/{delegation}/end/",
         "orchestration/run/",
     ):
         await page.goto(f"{server.url}/admin/{address}")
@@ -218,9 +224,10 @@ async def test_columns_do_not_break_words(sign_in: SignIn, server: Server, rita:
     await in_database(make.clarification, title, requester=sam)
     await in_database(deciding.decide, make.actor(rita), asked, "approve")
     await in_database(tokens.issue, rita.pk, "nightly refunds of Accountspayable", ["ask", "read", "decide"])
+    await in_database(make.delegation, rita, sam)
     page = await sign_in(rita)
     await page.set_viewport_size({"width": 1280, "height": 800})
-    for name in ("humanrequest", "approval", "clarification", "auditentry", "apitoken"):
+    for name in ("humanrequest", "approval", "clarification", "auditentry", "apitoken", "delegation"):
         await page.goto(f"{server.url}/admin/approvals/{name}/")
         assert await page.locator("#result_list tbody tr").count() > 0
         assert await page.evaluate(BROKEN_WORDS) == [], name
@@ -252,6 +259,7 @@ async def test_every_page_fits_the_policy(
     callback = await in_database(posted_of, boss)
     entry = await in_database(AuditEntry.objects.filter(request_id=approval).latest, "pk")
     token, _ = await in_database(tokens.issue, boss.pk, "deploy", ["ask"])
+    delegation = await in_database(lambda: make.delegation(boss, make.user()))
     (tmp_path / "file").write_bytes(bytes(10))
     given = json.dumps({"directory": str(tmp_path)})
     run = manage("orchestrate", "disk_cleanup", "--input", given, "--as", "boss")
@@ -283,6 +291,10 @@ async def test_every_page_fits_the_policy(
         "approvals/apitoken/add/",
         f"approvals/apitoken/{token.pk}/change/",
         f"approvals/apitoken/{token.pk}/revoke/",
+        "approvals/delegation/?state=now&principal=boss",
+        "approvals/delegation/add/",
+        f"approvals/delegation/{delegation}/change/",
+        f"approvals/delegation/{delegation}/end/",
         "approvals/callback/",
         f"approvals/callback/{callback.pk}/change/",
         "orchestration/run/",
