@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
@@ -46,6 +47,8 @@ class MailServer(socketserver.ThreadingTCPServer):
         self.usual = usual
         self.answers: list[str] = []
         self.taken: list[Message] = []
+        # When each was, on the machine's clock.
+        self.times: list[float] = []
         self.connections = self.goodbyes = 0
         self.letters_a_connection = 0
         self.changed = threading.Condition()
@@ -66,6 +69,11 @@ class MailServer(socketserver.ThreadingTCPServer):
             came = self.changed.wait_for(lambda: len(self.taken) >= count, patience())
             assert came, f"{len(self.taken)} of {count} letters have come"
             return list(self.taken)
+
+    def taken_since(self, number: int) -> list[tuple[Message, float]]:
+        """The letters after so many, each with the time when it was taken."""
+        with self.changed:
+            return list(zip(self.taken[number:], self.times[number:], strict=True))
 
     def wait_for_connections(self, count: int) -> None:
         with self.changed:
@@ -114,6 +122,7 @@ class _Session(socketserver.StreamRequestHandler):
             answer = self.server.next_answer()
             if answer == TAKEN:
                 self.server.taken.append(message_from_bytes(b"".join(lines), policy=default))
+                self.server.times.append(time.time())
             self.server.changed.notify_all()
         return answer
 

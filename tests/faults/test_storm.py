@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,12 +17,18 @@ from tests.faults.ledger import Ledger
 from tests.faults.storm.audit import audit, from_the_ice
 from tests.faults.storm.errands import (
     ASKER,
+    AWAY,
     BEGINNING,
-    DECIDERS,
+    HEARS,
     LEFT,
+    PEOPLE,
     PROGRAM,
+    QUIET,
+    READERS,
     RUN,
+    STANDIN,
     Errand,
+    Question,
     errand,
     errand_of,
     program,
@@ -30,7 +37,15 @@ from tests.faults.storm.errands import (
 from tests.faults.storm.failures import FAILURES, PLACES, reason_of, words_of
 from tests.faults.storm.interruptions import AGAIN, STOP, answer
 from tests.faults.storm.known import Findings, Known, unexplained
-from tests.faults.storm.records import Records, RequestRow, RunRow, StepRow
+from tests.faults.storm.letters import Letter
+from tests.faults.storm.records import (
+    NotificationRow,
+    Records,
+    RequestRow,
+    ResponseRow,
+    RunRow,
+    StepRow,
+)
 from tests.faults.storm.schedule import SERVERS, Kind, schedule
 from tests.processes import PROJECT, bare_environment
 
@@ -99,11 +114,11 @@ def test_every_question_comes_to_an_end() -> None:
             able = [move for move in question.moves if question.may_decide(move.person)]
             enough = len({move.person for move in able}) >= question.terms.get("required", 1)
             assert enough or question.terms["timeout"] is not None or question.patience is not None
-            assert {move.person for move in question.moves} <= {ASKER, *DECIDERS}
+            assert {move.person for move in question.moves} <= set(PEOPLE)
 
 
 def test_among_few_errands_there_is_everything_that_a_run_may_do() -> None:
-    errands = [errand(1, number, thinking=30) for number in range(1000)]
+    errands = [errand(1, number, thinking=30) for number in range(2000)]
     assert {(one.fails, one.place) for one in errands} >= {
         (name, place) for name in FAILURES for place in PLACES
     }
@@ -111,6 +126,9 @@ def test_among_few_errands_there_is_everything_that_a_run_may_do() -> None:
     assert {bool(question.nap) for question in questions} == {True, False}
     assert {question.patience is None for question in questions} == {True, False}
     assert {one.resumed for one in errands} == {True, False}
+    moves = [move for question in questions for move in question.moves]
+    assert {move.person for move in moves} == set(PEOPLE)
+    assert {move.person for move in moves if move.by_link} == set(READERS)
     assert all(errand_of(one.key, 1, thinking=30) == one for one in errands[:50])
 
 
@@ -175,6 +193,10 @@ class Small:
         self.resumed: set[str] = set()
         self.asleep: dict[tuple[str, str], set[float]] = {}
         self.newest = {"1": 1, "2": 2}
+        self.notifications: list[NotificationRow] = []
+        self.responses: list[ResponseRow] = []
+        self.letters: list[Letter] = []
+        self.questions: dict[str, Question] = {}
 
     @property
     def records(self) -> Records:
@@ -182,6 +204,8 @@ class Small:
             requests={row.id: row for row in self.requests},
             runs={row.id: row for row in self.runs},
             steps=tuple(self.steps),
+            notifications=tuple(self.notifications),
+            responses=tuple(self.responses),
         )
 
     def audit(self, broken: Sequence[tuple[float, float]] = ()) -> Findings:
@@ -193,6 +217,8 @@ class Small:
             resumed=self.resumed,
             asleep=self.asleep,
             newest=self.newest,
+            questions=self.questions,
+            letters=self.letters,
             broken=broken,
         )
         return audit(known, self.records, bound=30)
@@ -460,6 +486,134 @@ def test_a_run_that_went_on_although_its_sleep_is_not_over_is_found(asleep: Smal
     assert "the sleep nap-0 of run run is sleeping, and its run woke" in asleep.problems()
 
 
+@pytest.fixture
+def told(small: Small) -> Small:
+    """A hundred seconds long people could decide; who had to hear of that did, and who asked of the end."""
+    small.questions = {one.title: replace(one, assignees=()) for one in small.errand.questions}
+    small.requests = [replace(row, requester=ASKER, opened_at=BEGAN - 100) for row in small.requests]
+    for request in small.requests:
+        able = [one for one in PEOPLE if small.questions[request.title].may_decide(one)]
+        tell(small, request, "opened", [one for one in able if "opened" in HEARS.get(one, ())])
+        tell(small, request, "closed", [ASKER])
+    return small
+
+
+def tell(small: Small, request: RequestRow, event: str, people: Sequence[str]) -> None:
+    for person in people:
+        id_, quiet = f"{event} {request.id} {person}", person == QUIET
+        row = NotificationRow(
+            id=id_,
+            request_id=request.id,
+            event=event,
+            person=person,
+            status="waiting" if quiet else "delivered",
+        )
+        small.notifications.append(row)
+        if not quiet:
+            letter = Letter(id=id_, person=person, request_id=request.id, link="", at=BEGAN - 50)
+            small.letters.append(letter)
+
+
+def change(rows: list[Any], number: int, **columns: Any) -> None:
+    rows[number] = replace(rows[number], **columns)
+
+
+def test_where_everybody_was_told_once_nothing_is_found(told: Small) -> None:
+    findings = told.audit()
+    assert findings.problems == []
+    assert findings.told == {"opened delivered": 4, "opened waiting": 2, "closed delivered": 2}
+
+
+def test_who_was_not_told_is_found_unless_it_was_over_before(told: Small) -> None:
+    for row in told.notifications[:3]:
+        told.letters = [letter for letter in told.letters if letter.id != row.id]
+    kept, told.notifications = told.notifications, told.notifications[3:]
+    assert f"lost: {sorted(['ann', QUIET, STANDIN])} were not told of opened of request 0" in told.problems()
+    assert told.audit(broken=[(BEGAN - 90, BEGAN - 20)]).problems == []
+    change(told.requests, 0, opened_at=BEGAN - 20)
+    assert told.problems() == ""
+    told.notifications.insert(0, kept[1])
+    assert "were not told of opened of request 0" in told.problems()
+
+
+def test_who_asked_and_did_not_hear_of_the_end_is_found(told: Small) -> None:
+    told.notifications = [row for row in told.notifications if row.event != "closed"]
+    told.letters = [letter for letter in told.letters if not letter.id.startswith("closed")]
+    assert f"lost: ['{ASKER}'] were not told of closed of request 1" in told.problems()
+    told.requests = [replace(row, closed_by_asker=True) for row in told.requests]
+    assert told.problems() == ""
+
+
+def test_who_may_not_hear_of_it_and_was_told_is_found(told: Small) -> None:
+    tell(told, told.requests[0], "opened", ["bob"])
+    assert "told of opened of request 0, and not to be: ['bob']" in told.problems()
+    tell(told, told.requests[0], "question", ["ann"])
+    assert "['ann'] told of question of request 0, which nobody hears of" in told.problems()
+
+
+def test_a_message_to_another_or_of_nothing_is_found(told: Small) -> None:
+    change(told.letters, 0, person="bob")
+    assert "told to others: opened of request 0 to ann" in told.problems()
+    told.letters.append(replace(told.letters[1], id="another"))
+    assert "messages 'another'" in told.problems()
+
+
+def test_a_message_that_came_twice_is_found_unless_something_was_broken(told: Small) -> None:
+    told.letters.append(replace(told.letters[0], at=BEGAN - 10))
+    findings = told.audit()
+    assert findings.doubled == 1
+    assert "came again after 40.0 s" in findings.problems[0]
+    assert told.audit(broken=[(BEGAN - 30, BEGAN - 20)]).problems == []
+    tell(told, told.requests[0], "closed", [ASKER])
+    assert "doubled: closed of request 0 was told 2 times" in told.problems()
+
+
+@pytest.mark.parametrize("status", ["waiting", "given_up"])
+def test_a_message_that_was_not_sent_is_found(told: Small, status: str) -> None:
+    change(told.notifications, 0, status=status)
+    del told.letters[0]
+    assert f"lost: opened of request 0 to ann (opened request 0 ann) is {status}" in told.problems()
+    change(told.notifications, 0, status="delivered")
+    assert "is said to be sent, and never came" in told.problems()
+    change(told.notifications, 0, status="moot")
+    assert told.problems() == ""
+
+
+def test_a_message_that_had_no_point_and_came_is_found(told: Small) -> None:
+    change(told.notifications, 0, status="moot")
+    assert "is said to have no point, and came" in told.problems()
+    assert told.audit(broken=[(BEGAN - 60, BEGAN - 40)]).problems == []
+
+
+def test_a_message_after_the_end_is_found_unless_something_was_broken(told: Small) -> None:
+    change(told.letters, 0, at=BEGAN + 40)
+    assert "came 40.0 s after it was closed" in told.problems()
+    assert told.audit(broken=[(BEGAN - 1, BEGAN + 20)]).problems == []
+
+
+def test_a_message_in_quiet_hours_is_found(told: Small) -> None:
+    at = next(at for at, row in enumerate(told.notifications) if row.person == QUIET)
+    change(told.notifications, at, status="delivered")
+    assert "told in quiet hours" in told.problems()
+
+
+def test_a_link_that_was_used_and_decided_nothing_is_found(told: Small) -> None:
+    change(told.notifications, 0, used=True)
+    assert "links used and decisions by link differ" in told.problems()
+    response = ResponseRow(request_id="request 0", person="ann", on_behalf_of=None, channel="link")
+    told.responses.append(response)
+    assert told.problems() == ""
+
+
+def test_whoever_decided_for_somebody_without_standing_for_them_is_found(told: Small) -> None:
+    response = ResponseRow(request_id="request 0", person=STANDIN, on_behalf_of=AWAY, channel="api")
+    told.responses.append(response)
+    assert told.problems() == ""
+    for wrong in ({"on_behalf_of": None}, {"person": "bob"}):
+        told.responses[0] = replace(response, **wrong)
+        assert "on behalf of" in told.problems()
+
+
 def _about_the_step(small: Small, said: dict[str, str]) -> RequestRow:
     return replace(
         small.requests[0],
@@ -478,10 +632,10 @@ def _about_the_step(small: Small, said: dict[str, str]) -> RequestRow:
 @pytest.mark.processes
 @pytest.mark.timeout(400)
 def test_a_short_storm_loses_nothing_and_doubles_nothing() -> None:
-    """Servers, workers, PostgreSQL and Redis of its own; the long one is for people to start."""
+    """Servers, workers, PostgreSQL, Redis and mail of its own; the long one is for people to start."""
     command = [sys.executable, "-m", "tests.faults.storm", "--minutes", "0.4", "--seed", "1", "--open", "60"]
     storm = subprocess.run(
-        [*command, "--recheck", "5", "--lease", "6", "--allowance", "60"],
+        [*command, "--recheck", "5", "--lease", "6", "--claim", "6", "--allowance", "60"],
         cwd=PROJECT,
         env=bare_environment(),
         check=False,
@@ -491,3 +645,6 @@ def test_a_short_storm_loses_nothing_and_doubles_nothing() -> None:
     )
     assert storm.returncode == 0, storm.stdout + storm.stderr
     assert "lost 0, doubled 0, problems 0" in storm.stdout
+    # Not by chance: people were told, decided by links, and for who was away.
+    for what in ("closed delivered", "opened delivered", "decisions by link", "decisions on behalf"):
+        assert re.search(rf"\b{what} [1-9]", storm.stdout), storm.stdout

@@ -30,6 +30,7 @@ def main() -> int:
         parts=_parts(options.engine),
         recheck=options.recheck,
         lease=options.lease,
+        claim=options.claim,
         open_at_once=options.open,
         allowance=options.allowance,
     )
@@ -56,6 +57,9 @@ def _options() -> Namespace:
     )
     parser.add_argument(
         "--lease", type=float, default=30.0, help="SAYSO_LEASE, seconds; default: %(default)s"
+    )
+    parser.add_argument(
+        "--claim", type=float, default=None, help="claims of messages, seconds; default: the product's"
     )
     parser.add_argument(
         "--allowance",

@@ -31,26 +31,31 @@ class Api:
         self, who: str, method: str, path: str, *, body: Any = None, **query: Any
     ) -> httpx.Response:
         """The first answer that is one: not "later", not "I have failed"."""
+        return await self._until_answered(
+            method,
+            f"/api/v1{path}",
+            json=body,
+            params=query or None,
+            headers=self.authorization(who),
+            timeout=PATIENCE + query.get("wait", 0.0),
+        )
+
+    async def press(self, path: str, form: Mapping[str, Any]) -> httpx.Response:
+        """The first answer to a button of a page that wants no log-in; likewise."""
+        return await self._until_answered("POST", path, data=form, timeout=PATIENCE)
+
+    async def _until_answered(self, method: str, path: str, **sent: Any) -> httpx.Response:
         attempt = 0
         while True:
-            if (reply := await self._once(who, method, path, body, query)) is not None:
+            if (reply := await self._once(method, path, sent)) is not None:
                 return reply
             await passes(PAUSES[min(attempt, len(PAUSES) - 1)] * self._dice.uniform(0.5, 1.5))
             attempt += 1
 
-    async def _once(
-        self, who: str, method: str, path: str, body: Any, query: Mapping[str, Any]
-    ) -> httpx.Response | None:
+    async def _once(self, method: str, path: str, sent: Mapping[str, Any]) -> httpx.Response | None:
         self.requests += 1
         try:
-            reply = await self._client.request(
-                method,
-                f"{self._dice.choice(self._servers)}/api/v1{path}",
-                json=body,
-                params=query or None,
-                headers={"Authorization": f"Bearer {self._tokens[who]}"},
-                timeout=PATIENCE + query.get("wait", 0.0),
-            )
+            reply = await self._client.request(method, f"{self._dice.choice(self._servers)}{path}", **sent)
         except httpx.TransportError as error:
             self.troubles[type(error).__name__] += 1
             return None

@@ -1,7 +1,7 @@
 """What a storm may not have done to its errands, beyond what every ledger is audited for.
 
 Each run has ended as follows from its requests; what it did, it did once; nobody waited longer than the
-faults and the re-check explain. The rest is in tests/faults/ledger.py.
+faults and the re-check explain; whoever had to be told was told. The rest is in tests/faults/ledger.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tests.faults.storm.interruptions import AGAIN, STOP, step_of
 from tests.faults.storm.known import Findings, Known, Note, unexplained
 from tests.faults.storm.records import Records, RequestRow, RunRow
 from tests.faults.storm.sleeps import audit_sleeps
+from tests.faults.storm.tellings import audit_tellings
 from tests.faults.storm.versions import audit_versions
 
 # What a process that was frozen does first, when it goes on, it had begun before; seconds, on busy cores.
@@ -31,6 +32,7 @@ def audit(known: Known, records: Records, *, bound: float) -> Findings:
     audit_versions(findings, known, records)
     audit_sleeps(findings, known, records, bound)
     _audit_promptness(findings, known, records, bound)
+    audit_tellings(findings, known, records, bound)
     return findings
 
 

@@ -12,6 +12,20 @@ from tests.faults.storm.failures import FAILURES, PLACES
 
 ASKER = "asker"
 DECIDERS = ("ann", "bob", "eve", "joe")
+# Who is away all the time, and who stands for them, without a say of their own.
+AWAY, STANDIN = "eve", "max"
+PEOPLE = (ASKER, *DECIDERS, STANDIN)
+# In quiet hours all the time.
+QUIET = "joe"
+# What people hear of by mail; who is not named has unsubscribed.
+HEARS: Mapping[str, Sequence[str]] = {
+    ASKER: ("closed",),
+    "ann": ("opened", "reminder"),
+    QUIET: ("opened", "reminder"),
+    STANDIN: ("opened", "reminder"),
+}
+# Who reads their messages, and may decide by the links in them.
+READERS = ("ann", STANDIN)
 CHOICES = ("red", "green", "blue")
 WITHDRAW = "withdraw"
 
@@ -33,6 +47,7 @@ class Move:
     after: float
     says: Any
     by_socket: bool = False
+    by_link: bool = False
     # It is part of a race against a deadline: hurrying would spoil it.
     punctual: bool = False
 
@@ -67,6 +82,7 @@ class Question:
         return {"kind": self.kind, "title": self.title, **self.terms, "assignees": names, "key": key}
 
     def may_decide(self, person: str) -> bool:
+        person = AWAY if person == STANDIN else person
         if self.assignees:
             return person in self.assignees
         return not (self.terms.get("four_eyes") and person == ASKER)
@@ -191,7 +207,7 @@ def _overdue(dice: random.Random, after: float) -> Question:
 def _at_the_deadline(dice: random.Random, after: float) -> Question:
     timeout = round(dice.uniform(2, 20), 1)
     moves = [
-        replace(_move(dice, timeout + dice.uniform(-0.4, 0.1), person), punctual=True)
+        replace(_move(dice, timeout + dice.uniform(-0.4, 0.1), person), punctual=True, by_link=False)
         for person in dice.sample(DECIDERS, dice.randint(1, 3))
     ]
     return _approval(dice, moves, timeout=timeout, on_timeout=dice.choice(("approve", "reject")))
@@ -251,10 +267,16 @@ def _clarification(dice: random.Random, moves: Sequence[Move], *, timeout: float
 
 
 def _move(dice: random.Random, after: float, person: str = "") -> Move:
+    """By the person, or, where that one is away, mostly by who stands for them."""
     person = person or dice.choice(DECIDERS)
+    if person == AWAY and dice.random() < 0.8:
+        person = STANDIN
+    says = "approve" if dice.random() < 0.75 else "reject"
+    how = dice.random()
     return Move(
         person=person,
         after=after,
-        says="approve" if dice.random() < 0.75 else "reject",
-        by_socket=dice.random() < 0.2 and person != ASKER,
+        says=says,
+        by_socket=how < 0.2 and person != ASKER,
+        by_link=how > 0.6 and person in READERS,
     )

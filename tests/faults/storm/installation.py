@@ -22,6 +22,7 @@ import psycopg
 
 from orchestration.benchmark.installation import DIES_WITH_PARENT, create_database
 from tests.faults.storm.clock import passes
+from tests.faults.storm.letters import ADDRESS
 from tests.processes import PROJECT, bare_environment, free_port
 from tests.servers import PostgresServer, RedisServer
 
@@ -208,16 +209,19 @@ class Worker(Part):
 class Installation:
     """Everything that may break. `folder` gets the logs."""
 
-    def __init__(self, folder: Path, *, engine: str, recheck: float, lease: float) -> None:
+    def __init__(
+        self, folder: Path, *, engine: str, recheck: float, lease: float, claim: float | None
+    ) -> None:
         self.folder = folder
         self.postgres = Database()
         self.redis = RedisServer()
         # A thread that lives as long as the servers: they die with whoever started them.
         self._operator = ThreadPoolExecutor(1, "operator")
-        self._engine, self._recheck, self._lease = engine, recheck, lease
+        self._engine, self._recheck, self._lease, self._claim = engine, recheck, lease, claim
         self.parts: dict[str, Part] = {}
 
-    def start_databases(self) -> None:
+    def start_databases(self, mail: str) -> None:
+        """Start them, and say where mail goes."""
         for server in (self.postgres, self.redis):
             self._operator.submit(server.start).result()
         self.url = create_database(self.postgres.url, "storm")
@@ -232,6 +236,11 @@ class Installation:
             "SAYSO_ENGINE": self._engine,
             "SAYSO_RECHECK_INTERVAL": str(self._recheck),
             "SAYSO_LEASE": str(self._lease),
+            "SAYSO_NOTIFY": "on",
+            "SAYSO_LINKS": "personal",
+            "SAYSO_URL": ADDRESS,
+            "EMAIL_URL": mail,
+            "SAYSO_TEST_STORM_CLAIM": str(self._claim or 0),
             "SAYSO_TEST_STORM_LEDGER": str(self.ledger),
             "DJANGO_SETTINGS_MODULE": "tests.faults.storm.settings",
             "PYTHONFAULTHANDLER": "1",
@@ -272,6 +281,14 @@ class Installation:
                     return await answer.fetchone()
         except (TimeoutError, psycopg.Error):
             return None
+
+    async def still_to_tell(self) -> int | None:
+        """How much somebody is still to hear of before long; None while PostgreSQL does not tell."""
+        found = await self._rows(
+            "SELECT (SELECT count(*) FROM approvals_watch WHERE due_at IS NOT NULL) + (SELECT count(*)"
+            " FROM approvals_notification WHERE status = 'waiting' AND due_at < now() + interval '1 hour')"
+        )
+        return int(found[0][0]) if found else None
 
     async def asleep(self) -> list[tuple[str, str, float]]:
         """Run, key and end of each sleep under way; nothing while PostgreSQL does not tell."""

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tests.faults.storm.errands import Errand
+from tests.faults.storm.errands import Errand, Question
+from tests.faults.storm.letters import Letter
 
 Note: TypeAlias = Mapping[str, Any]
 
@@ -27,6 +28,10 @@ class Known:
     """When each sleep was to end, by run and key, whenever somebody looked."""
     newest: Mapping[str, int] = field(default_factory=dict)
     """Which version of the orchestration each process knew, by its id."""
+    questions: Mapping[str, Question] = field(default_factory=dict)
+    """By title; what the installation asks by itself is not among them."""
+    letters: Sequence[Letter] = ()
+    """What the mail server has taken, in order."""
     broken: Sequence[tuple[float, float]] = ()
     """From when to when anything was."""
     deserted: Sequence[tuple[float, float]] = ()
@@ -44,6 +49,7 @@ class Findings:
     ends: dict[str, int] = field(default_factory=dict)
     versions: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     sleeps: int = 0
     seen_asleep: int = 0
     waits_left: int = 0

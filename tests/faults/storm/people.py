@@ -1,4 +1,4 @@
-"""People: they hear of questions by sockets and lists, and answer when they mean to; several at once.
+"""People: they hear of questions by sockets, lists and mail, and answer when they mean to; several at once.
 
 Each thing they are told goes into the ledger the moment they are told it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,8 +21,18 @@ from tests.faults.ledger import Ledger
 from tests.faults.storm import interruptions
 from tests.faults.storm.api import Api
 from tests.faults.storm.clock import passes
-from tests.faults.storm.errands import ASKER, DECIDERS, WITHDRAW, Move, Question, question_of
+from tests.faults.storm.errands import (
+    ASKER,
+    DECIDERS,
+    PEOPLE,
+    STANDIN,
+    WITHDRAW,
+    Move,
+    Question,
+    question_of,
+)
 from tests.faults.storm.installation import now
+from tests.faults.storm.letters import Mailboxes
 
 # How many people's clicks are under way at once; what a socket's answer may take; how often lists are read.
 AT_ONCE = 24
@@ -29,19 +40,21 @@ SOCKET_PATIENCE = 10.0
 LIST_INTERVAL = 15.0
 # How many decisions one person makes in one go.
 PILE = 50
+# What the page of a link that decides nothing any more says of it.
+DEAD = re.compile(r'data-code="(link_\w+)"')
 
 
 class People:
     """All of them. `hurry`: from then on nobody thinks any more."""
 
-    def __init__(self, api: Api, ledger: Ledger, *, seed: int, thinking: float) -> None:
+    def __init__(self, api: Api, mailboxes: Mailboxes, ledger: Ledger, *, seed: int, thinking: float) -> None:
         self.hurry = asyncio.Event()
         self.counts = Counter[str]()
         self.surprises: list[str] = []
-        self._api, self._ledger = api, ledger
+        self._api, self._mailboxes, self._ledger = api, mailboxes, ledger
         self._seed, self._thinking = seed, thinking
-        self._seats = {person: Seat(person, self, api, ledger) for person in DECIDERS}
-        self._piles = {person: Pile(person, api) for person in (ASKER, *DECIDERS)}
+        self._seats = {person: Seat(person, self, api, ledger) for person in (*DECIDERS, STANDIN)}
+        self._piles = {person: Pile(person, api) for person in PEOPLE}
         self._heard_of: set[str] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._tasks: asyncio.TaskGroup | None = None
@@ -79,9 +92,15 @@ class People:
     async def _make(self, move: Move, question: Question, request_id: str, opened: float) -> None:
         hurry = None if move.punctual else self.hurry
         await passes(opened + move.after - now(), unless=hurry)
+        link = ""
+        if move.by_link:
+            link = await self._mailboxes.link_for(move.person, request_id, unless=self.hurry)
         answered = False
         try:
-            if self.hurry.is_set() and move.says in ("approve", "reject"):
+            if link:
+                async with self._at_once:
+                    await self._make_by_link(link, move, question, request_id)
+            elif self.hurry.is_set() and move.says in ("approve", "reject"):
                 result = await self._piles[move.person].decide(request_id, move.says)
                 self._note(move, question, request_id, result)
             else:
@@ -98,6 +117,18 @@ class People:
         path, body = _said(move, question)
         reply = await self._api.call(move.person, "POST", f"/requests/{request_id}/{path}", body=body)
         self._note(move, question, request_id, {"outcome" if reply.is_success else "error": reply.json()})
+
+    async def _make_by_link(self, link: str, move: Move, question: Question, request_id: str) -> None:
+        """Press a button of the page that the message links; that the link was used means: by this move."""
+        _, said = _said(move, question)
+        reply = await self._api.press(link, said)
+        code = DEAD.search(reply.text)
+        if reply.status_code == 200 or (code and code[1] == "link_used"):
+            self.counts["decided by link"] += 1
+            told = await self._api.call(move.person, "GET", f"/requests/{request_id}/outcome")
+            self.told(move, request_id, told.json())
+        else:
+            self.refused(move, question, request_id, code[1] if code else str(reply.status_code))
 
     def _note(self, move: Move, question: Question, request_id: str, result: Mapping[str, Any]) -> None:
         """`result` has an `outcome` or an `error`, as one of many decisions has."""
@@ -120,7 +151,7 @@ class People:
     ) -> None:
         self.counts[f"refusals: {code}"] += 1
         self._ledger.refused(move.person, request_id, code, outcome)
-        expected = {"already_decided", "too_late"}
+        expected = {"already_decided", "too_late", "link_dead"}
         if not question.may_decide(move.person):
             expected = {"not_permitted", "unknown_request"}
         if code not in expected:

@@ -20,6 +20,7 @@ def show(
     ends: Mapping[str, Counter[str]],
     counts: Counter[str],
     troubles: Counter[str],
+    letters: int,
     figures: Mapping[str, float],
 ) -> bool:
     """Print everything; whether nothing is wrong."""
@@ -45,6 +46,7 @@ def show(
         },
     )
     _line("people and programs", _sorted(counts))
+    _line("messages", {**_sorted(findings.told), "taken by the mail server": letters})
     _line(
         "steps",
         {

@@ -16,20 +16,24 @@ from tests.faults.storm import records, report
 from tests.faults.storm.api import Api
 from tests.faults.storm.audit import audit, from_the_ice
 from tests.faults.storm.clock import passes
-from tests.faults.storm.errands import errand_of
+from tests.faults.storm.errands import errand_of, question_of
 from tests.faults.storm.faults import Weather
 from tests.faults.storm.installation import DID_NOT_STOP, ENDED_BY_ITSELF, Installation, now
 from tests.faults.storm.known import Known
+from tests.faults.storm.letters import Mailboxes
 from tests.faults.storm.people import People
 from tests.faults.storm.population import set_up
 from tests.faults.storm.schedule import Fault
 from tests.faults.storm.traffic import Traffic
+from tests.mail_server import mail_server
 
 # Runs open at once, for each minute of a storm, and at most; seconds that people think, likewise.
 OPEN_A_MINUTE, MOST_OPEN = 400, 2500
 THINKING_A_MINUTE, LONGEST_THINKING = 20.0, 240.0
 # Seconds, for each minute of the storm, that may pass before it until so many are open.
 FILLING_A_MINUTE = 15.0
+# Seconds for which what somebody is told is claimed, where a storm does not say otherwise.
+LONGEST_CLAIM = 60.0
 # When nothing breaks any more, everything comes to its end; something does at least every so many seconds.
 SETTLING = 120.0
 PROGRESS = 15.0
@@ -49,6 +53,7 @@ class Storm:
         parts: Sequence[str],
         recheck: float,
         lease: float,
+        claim: float | None,
         open_at_once: int | None,
         allowance: float,
     ) -> None:
@@ -57,18 +62,23 @@ class Storm:
         # Seconds in which deadlines take effect and waits end, where nothing is broken.
         self._bound = recheck + allowance
         # Within two leases somebody else executes what a dead process did: within a minute, by default.
-        self._takeover = 2 * lease
+        self._takeover = max(2 * lease, claim or LONGEST_CLAIM)
         self._open = open_at_once or round(min(MOST_OPEN, OPEN_A_MINUTE * minutes))
         self._thinking = min(LONGEST_THINKING, THINKING_A_MINUTE * minutes)
         self._folder = folder
-        self._installation = Installation(folder, engine=engine, recheck=recheck, lease=lease)
+        self._installation = Installation(folder, engine=engine, recheck=recheck, lease=lease, claim=claim)
         self._began = now()
         self._calm = self._rest = 0.0
-        self._unsettled: tuple[int, int] | None = None
+        self._unsettled: tuple[tuple[int, int] | None, int | None] | None = None
 
     def rage(self) -> bool:
+        with mail_server() as mail:
+            self._mailboxes = Mailboxes(mail)
+            return self._rage(mail.url)
+
+    def _rage(self, mail: str) -> bool:
         installation = self._installation
-        installation.start_databases()
+        installation.start_databases(mail)
         try:
             tokens = set_up(installation.environment)
             installation.set_up_parts(self._parts)
@@ -106,7 +116,7 @@ class Storm:
     async def _with_people(self, tokens: dict[str, str]) -> None:
         installation, seed, thinking = self._installation, self._seed, self._thinking
         api = self._api = Api([server.url for server in installation.servers], tokens)
-        people = self._people = People(api, self._ledger, seed=seed, thinking=thinking)
+        people = self._people = People(api, self._mailboxes, self._ledger, seed=seed, thinking=thinking)
         traffic = self._traffic = Traffic(
             installation, api, self._ledger, seed=seed, thinking=thinking, open_at_once=self._open
         )
@@ -135,12 +145,13 @@ class Storm:
         """Until nothing is open any more."""
         moved = now()
         while now() < moved + SETTLING:
-            still_open = await self._installation.still_open()
-            if still_open == (0, 0) and flowing.done():
+            installation = self._installation
+            left = (await installation.still_open(), await installation.still_to_tell())
+            if left == ((0, 0), 0) and flowing.done():
                 self._unsettled = None
                 break
-            if still_open != self._unsettled:
-                self._unsettled, moved = still_open, now()
+            if left != self._unsettled:
+                self._unsettled, moved = left, now()
             await passes(0.5)
         self._rest = now()
         # What was told last is on its way.
@@ -178,6 +189,12 @@ class Storm:
             resumed=traffic.resumed,
             asleep=traffic.asleep,
             newest=self._installation.newest_known(),
+            questions={
+                row.title: question
+                for row in rows.requests.values()
+                if (question := question_of(row.title, self._seed, thinking=self._thinking))
+            },
+            letters=self._mailboxes.letters(),
             broken=[(each.began, each.over) for each in weather.happened],
             deserted=[(each.began, each.deserted_until(self._takeover)) for each in weather.happened],
         )
@@ -193,6 +210,7 @@ class Storm:
             ends={part.name: part.ends for part in parts},
             counts=people.counts + traffic.counts,
             troubles=self._api.troubles,
+            letters=len(known.letters),
             figures={
                 "effects of calls from before a process was frozen": len(icy),
                 "API calls": self._api.requests,
@@ -204,7 +222,9 @@ class Storm:
     def _unsettled_things(self) -> list[str]:
         if self._unsettled is None:
             return []
-        return [f"lost: nothing has moved for {SETTLING:.0f} s; runs and requests open: {self._unsettled}"]
+        still_open, to_tell = self._unsettled
+        what = f"runs and requests open: {still_open}; to be told: {to_tell}"
+        return [f"lost: nothing has moved for {SETTLING:.0f} s; {what}"]
 
     def _bad_ends(self) -> list[str]:
         return [
