@@ -32,7 +32,7 @@ from approvals.domain.payloads import check_json, check_text
 from approvals.domain.schemas import check_against, check_choice
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
 from approvals.process import telemetry
-from approvals.queries import permissions
+from approvals.queries import people_reads, permissions
 from approvals.reassignments import make_reassignment
 from approvals.writer import queue
 
@@ -345,8 +345,8 @@ def _requests_to_check(commands: Collection[Any]) -> dict[tuple[int | None, Any]
     if not commands:
         return {}
     rows = queries.requests_by_id({one.request_id for one in commands})
-    people = permissions.persons({one.actor.user_id for one in commands} - {None})
-    audiences = permissions.audiences(rows) if people else {}
+    people = people_reads.persons({one.actor.user_id for one in commands} - {None})
+    audiences = people_reads.audiences(rows) if people else {}
     found: dict[tuple[int | None, Any], Any] = {(None, row.pk): row for row in rows}
     for person in people.values():
         mine = (row for row in rows if permissions.may_decide(person, audiences[row.pk]))

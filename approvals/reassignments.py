@@ -11,7 +11,7 @@ from approvals.domain.commands import Actor, Reassign
 from approvals.domain.lifecycle import Status
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
-from approvals.queries import permissions
+from approvals.queries import people_reads, permissions
 from approvals.queries.assignees import check_deciders, group_ids_of, user_ids_of
 
 # The id of nobody, for names that are unknown where that must not be said.
@@ -45,7 +45,7 @@ def _permitted_assignees(
     user_ids = () if users is REVIEWERS else user_ids_of(users, "users", spots=True)
     group_ids = group_ids_of(groups, "groups", spots=True)
     if request.status == Status.PENDING:
-        before = permissions.audiences([request])[request.pk]
+        before = people_reads.audiences([request])[request.pk]
         _check_named(users, groups, before)
         check_deciders(before.with_assignees(actor.user_id, user_ids, group_ids), request.required)
     return user_ids, group_ids

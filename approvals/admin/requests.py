@@ -25,7 +25,7 @@ from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import ApprovalError
 from approvals.models import Callback, HumanRequest
-from approvals.queries import permissions
+from approvals.queries import people_reads, permissions
 from approvals.templatetags.sayso import icon, time_left, time_since
 from approvals.trail import verification
 from approvals.web.edge.actors import actor_of_http
@@ -77,7 +77,7 @@ class RequestAdmin(ListAdmin):
         return answers[self.kind]
 
     def _decides_something(self, me: int) -> bool:
-        may_decide_all = permissions.persons([me])[me].holds(permissions.DECIDE)
+        may_decide_all = people_reads.persons([me])[me].holds(permissions.DECIDE)
         return may_decide_all or bool(queries.list_inbox(me, kind=self.kind, mine=True, limit=1))
 
     # One request's page

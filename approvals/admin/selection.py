@@ -18,7 +18,7 @@ from approvals.admin.change_lists import uuid_or_none
 from approvals.domain.lifecycle import Kind, Outcome, Severity, Status
 from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
-from approvals.queries import permissions
+from approvals.queries import people_reads, permissions
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.results import Result
 from approvals.web.pages.wording import outcome_in_words
@@ -64,8 +64,8 @@ class Selection:
         seen = queries.visible_to(user_id).filter(kind=kind, pk__in=within)
         by_id = {row.pk: row for row in queries.with_people(seen)}
         requests = tuple(by_id[request_id] for request_id in within if request_id in by_id)
-        person = permissions.persons([user_id])[user_id]
-        audiences = permissions.audiences(requests)
+        person = people_reads.persons([user_id])[user_id]
+        audiences = people_reads.audiences(requests)
         return cls(
             ids=tuple(within),
             requests=requests,

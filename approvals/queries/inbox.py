@@ -19,7 +19,7 @@ from django.db.models import Q
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
-from approvals.queries import large_columns, permissions
+from approvals.queries import large_columns, people_reads, permissions
 from approvals.queries.due_soon import is_due_soon
 from approvals.queries.inbox_parts import (
     DUE_FIRST,
@@ -127,7 +127,7 @@ class Inbox:
     """The inbox of one person, with the rights that they have now; for one page, not to be kept."""
 
     def __init__(self, user_id: int) -> None:
-        self._person = permissions.persons([user_id]).get(user_id)
+        self._person = people_reads.persons([user_id]).get(user_id)
         self._parts = Parts(self._person)
 
     def read(self, selection: Selection, limit: int, *, only: Set[UUID] = frozenset()) -> Listed:
@@ -169,7 +169,7 @@ class Inbox:
         person = self._person
         if person is None:
             return set()
-        audiences = permissions.audiences(rows)
+        audiences = people_reads.audiences(rows)
         return {pk for pk, audience in audiences.items() if permissions.may_decide(person, audience)}
 
     def voted_on(self, rows: Collection[HumanRequest]) -> set[UUID]:
@@ -177,7 +177,7 @@ class Inbox:
         several = [row for row in rows if row.required > 1]
         if self._person is None or not several:
             return set()
-        return voted_out(self._person, permissions.audiences(several))
+        return voted_out(self._person, people_reads.audiences(several))
 
     def _parts_of(self, selection: Selection) -> list[Requests]:
         match selection.tab:
@@ -207,7 +207,7 @@ def list_inbox(
     `status` None is every state; other states than pending are ordered by when they closed, the latest first.
     `mine` leaves those that the user may decide.
     """
-    parts = Parts(permissions.persons([user_id]).get(user_id))
+    parts = Parts(people_reads.persons([user_id]).get(user_id))
     pending = None if status is None else status == Status.PENDING
     some = parts.decidable(pending=pending) if mine else parts.seen(pending=pending)
     wanted, order = given(status=status, kind=kind), DUE_FIRST if pending else PENDING_FIRST

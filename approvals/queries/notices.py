@@ -24,7 +24,7 @@ from approvals.models import (
     NotificationStatus,
     Response,
 )
-from approvals.queries import deciders, permissions
+from approvals.queries import deciders, people_reads, permissions
 from approvals.queries.permissions import Audience, Person
 from approvals.queries.preferences import quiet_hours_of
 from approvals.queries.quorum import has_voted, votes_on
@@ -129,11 +129,11 @@ def notices(ids: Collection[UUID]) -> list[Notice]:
     destinations = [row.destination for row in notifications]
     user_ids = {one.user_id for one in destinations if one.user_id is not None}
     group_ids = {one.group_id for one in destinations if one.group_id is not None}
-    audiences = permissions.audiences(list(requests.values()))
+    audiences = people_reads.audiences(list(requests.values()))
     known = _Known(
         audiences=audiences,
         groups=deciders.groups_of_each(audiences, group_ids),
-        people=permissions.persons(user_ids),
+        people=people_reads.persons(user_ids),
         hours=quiet_hours_of(user_ids),
         votes=votes_on(requests.keys()),
         overdue=_overdue(requests),

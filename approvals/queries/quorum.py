@@ -9,7 +9,7 @@ from uuid import UUID
 
 from approvals.domain.lifecycle import Status, Verdict
 from approvals.models import HumanRequest, Response
-from approvals.queries import deciders, permissions
+from approvals.queries import deciders, people_reads, permissions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,8 @@ def ballot(request: HumanRequest) -> Ballot:
     given = votes_on([request.pk])[request.pk]
     if request.status != Status.PENDING:
         return Ballot(given=given, void=frozenset(), people=(), groups=())
-    audience = permissions.audiences([request])[request.pk]
-    people = permissions.persons(_concerned(given) | audience.user_ids)
+    audience = people_reads.audiences([request])[request.pk]
+    people = people_reads.persons(_concerned(given) | audience.user_ids)
     used = {vote.principal_id for vote in given}
     still = [people[user_id] for user_id in audience.user_ids - used if user_id in people]
     return Ballot(
@@ -78,11 +78,11 @@ def votes_on(request_ids: Collection[UUID]) -> dict[UUID, list[Response]]:
 
 def standing(request: HumanRequest) -> Standing:
     """Read the standing now. A request that any one reviewer may decide counts as decidable."""
-    audience = permissions.audiences([request])[request.pk]
+    audience = people_reads.audiences([request])[request.pk]
     if request.required == 1 and not request.four_eyes and not audience.assigned:
         return Standing(required=1, counted=0, void=(), able=1)
     given = list(Response.objects.filter(request_id=request.pk, verdict=Verdict.APPROVE))
-    void = _void(given, permissions.persons(_concerned(given)), audience)
+    void = _void(given, people_reads.persons(_concerned(given)), audience)
     return Standing(
         required=request.required,
         counted=len(given) - len(void),

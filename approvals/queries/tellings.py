@@ -17,7 +17,7 @@ from approvals.domain.lifecycle import Status, is_overdue
 from approvals.domain.payloads import parse_object
 from approvals.domain.telling import ASKING, Told
 from approvals.models import AuditEntry, Destination, Event, HumanRequest, Response, Watch
-from approvals.queries import deciders, permissions
+from approvals.queries import deciders, people_reads
 from approvals.queries.large_columns import defer_large
 from approvals.queries.permissions import Audience
 
@@ -65,7 +65,7 @@ def are_too_many(request: HumanRequest) -> bool:
     named = len(request.assigned_users.all())
     if 0 < named <= PEOPLE_AT_MOST and not request.assigned_groups.all():
         return False
-    return deciders.count_deciders(permissions.audiences([request])[request.pk]) > PEOPLE_AT_MOST
+    return deciders.count_deciders(people_reads.audiences([request])[request.pk]) > PEOPLE_AT_MOST
 
 
 def look_at(watches: Sequence[Watch]) -> dict[UUID, Look]:
@@ -73,7 +73,7 @@ def look_at(watches: Sequence[Watch]) -> dict[UUID, Look]:
     ids = [watch.request_id for watch in watches]
     requests = defer_large(HumanRequest.objects.filter(pk__in=ids))
     pending = [request for request in requests if request.status == Status.PENDING]
-    audiences = permissions.audiences(pending)
+    audiences = people_reads.audiences(pending)
     able = deciders.deciders_of_each(audiences)
     known = _Known(
         now=database_now(),

@@ -18,7 +18,7 @@ from approvals.database.stored_columns import NO_FORM
 from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import parse_object
 from approvals.models import AuditEntry, Event, HumanRequest, Response
-from approvals.queries import large_columns, permissions
+from approvals.queries import large_columns, people_reads, permissions
 from approvals.queries.named_in_steps import Names, name_steps, read_names
 from approvals.queries.quorum import voted_out
 from approvals.queries.requests import (
@@ -82,7 +82,7 @@ class TimelineEntry:
 
 def visible_to(user_id: int) -> Requests:
     """Return the requests that this user may see."""
-    person = permissions.persons([user_id]).get(user_id)
+    person = people_reads.persons([user_id]).get(user_id)
     if person is None or not person.active:
         return HumanRequest.objects.none()
     return HumanRequest.objects.filter(seen_by(person))
@@ -126,7 +126,7 @@ def list_requests(
         given(status=status, kind=kind, opened_at__gte=since, opened_at__lt=until)
     )
     if mine:
-        people = permissions.persons([user_id])
+        people = people_reads.persons([user_id])
         requests = requests.filter(decidable_by(people[user_id])) if people else requests.none()
     if behind:
         at, request_id = behind
@@ -147,7 +147,7 @@ def rights_of(user_id: int, request: HumanRequest) -> Rights:
 
 def rights_among(user_id: int, requests: Collection[HumanRequest]) -> dict[UUID, Rights]:
     """Return what this user is permitted to do to each of these, in a constant number of queries."""
-    person = permissions.persons([user_id]).get(user_id)
+    person = people_reads.persons([user_id]).get(user_id)
     if person is None:
         return {request.pk: Rights() for request in requests}
     return {
@@ -161,7 +161,7 @@ def rights_among(user_id: int, requests: Collection[HumanRequest]) -> dict[UUID,
                 for right in permissions.rights_to_decide(person, audience)
             ),
         )
-        for request_id, audience in permissions.audiences(requests).items()
+        for request_id, audience in people_reads.audiences(requests).items()
     }
 
 
@@ -189,10 +189,10 @@ def _origin_of(request: HumanRequest) -> tuple[Any, Any]:
 def to_be_decided_by(user_id: int, ids: Collection[UUID]) -> set[UUID]:
     """Return those of these requests that are pending, that this user may decide, and has not voted on."""
     pending = large_columns.defer_large(HumanRequest.objects.filter(pk__in=ids, status=Status.PENDING))
-    person = permissions.persons([user_id]).get(user_id)
+    person = people_reads.persons([user_id]).get(user_id)
     if person is None:
         return set()
-    audiences = permissions.audiences(pending)
+    audiences = people_reads.audiences(pending)
     able = {pk: audience for pk, audience in audiences.items() if permissions.may_decide(person, audience)}
     return able.keys() - voted_out(person, able)
 
@@ -204,8 +204,8 @@ def has_responded(user_id: int, request_id: UUID) -> bool:
 
 def visible_ids(user_ids: Iterable[int], requests: Collection[HumanRequest]) -> dict[int, set[UUID]]:
     """Return which of these requests each of these users may see, in six queries however many there are."""
-    people = permissions.persons(user_ids)
-    audiences = permissions.audiences(requests)
+    people = people_reads.persons(user_ids)
+    audiences = people_reads.audiences(requests)
     return {
         user_id: {
             request_id for request_id, audience in audiences.items() if permissions.may_see(person, audience)

@@ -36,7 +36,7 @@ from approvals.domain.commands import (
 from approvals.domain.escalation import next_moment
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, may_become
 from approvals.models import Event, GroupAssignment, HumanRequest, Notification, Response, UserAssignment
-from approvals.queries import deciders, outcome_of, permissions
+from approvals.queries import deciders, outcome_of, people_reads, permissions
 from approvals.queries.named_in_steps import read_nameable
 from approvals.writer import callbacks, chain, watches
 from approvals.writer.chain import Draft
@@ -310,7 +310,7 @@ class Batch:
         if not rows:
             return
         unread = [row for pk, row in rows.items() if pk not in self.audiences]
-        audiences = {**self.audiences, **permissions.audiences(unread)}
+        audiences = {**self.audiences, **people_reads.audiences(unread)}
         able = deciders.count_deciders_of_each({pk: audiences[pk] for pk in rows})
         short = {pk for pk, number in able.items() if number < rows[pk].required}
         for pk in short & self._approved_by_program(short):

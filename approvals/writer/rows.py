@@ -31,7 +31,7 @@ from approvals.domain.commands import (
 )
 from approvals.domain.lifecycle import Verdict
 from approvals.models import HumanRequest, Response
-from approvals.queries import permissions
+from approvals.queries import people_reads, permissions
 from approvals.writer import quotas
 
 
@@ -80,16 +80,16 @@ def read(commands: Sequence[Command]) -> Findings:
         quotas.lock_accounts(counted | saying)
         rows = bulk.read(HumanRequest, ids, lock=True)
         clock = execute(CLOCK[connection.vendor])
-        assignments = permissions.ask_for_assignments(ids) if asked_by_people else dict
+        assignments = people_reads.ask_for_assignments(ids) if asked_by_people else dict
         # For whom they stand is judged at the same moment as the deadline.
-        people = permissions.ask_for_persons(user_ids | counted, lambda: as_utc(clock.rows()[0][0]))
+        people = people_reads.ask_for_persons(user_ids | counted, lambda: as_utc(clock.rows()[0][0]))
         usage = quotas.asking_usage(counted)
         said = _asking_what_was_said(ids) if votes else dict
         found = rows()
         findings = Findings(
             rows={row.pk: row for row in found},
             now=as_utc(clock.rows()[0][0]),
-            audiences=permissions.build_audiences(found, assignments()) if asked_by_people else {},
+            audiences=people_reads.build_audiences(found, assignments()) if asked_by_people else {},
             people=_with_principals(people()),
             said=said(),
             usage=usage(),
@@ -116,8 +116,8 @@ def _with_voters(findings: Findings) -> Findings:
         return findings
     return replace(
         findings,
-        people={**findings.people, **permissions.persons(voters - findings.people.keys())},
-        audiences=findings.audiences or permissions.audiences(list(findings.rows.values())),
+        people={**findings.people, **people_reads.persons(voters - findings.people.keys())},
+        audiences=findings.audiences or people_reads.audiences(list(findings.rows.values())),
     )
 
 

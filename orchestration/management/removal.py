@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from approvals.management.screen import Refused, Screen, ScreenCommand
-from approvals.queries import permissions
+from approvals.queries import people_reads, permissions
 from approvals.trail import retention
 
 NAMED_AT_MOST = 10
@@ -25,7 +25,7 @@ def require_right(person: User) -> None:
             "not_permitted: this process's role in the database may not remove what is on record. Use the"
             " DATABASE_URL of the role that may; see docs/deployment.md."
         )
-    known = permissions.persons([person.pk])[person.pk]
+    known = people_reads.persons([person.pk])[person.pk]
     if not known.holds(permissions.MANAGE):
         raise Refused(
             f"not_permitted: {person.get_username()!r} does not hold the permission"

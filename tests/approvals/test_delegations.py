@@ -32,7 +32,7 @@ from approvals.exceptions import (
 )
 from approvals.management import accounts
 from approvals.models import AuditEntry, Delegation, HumanRequest, Notification, Response
-from approvals.queries import permissions
+from approvals.queries import people_reads, permissions
 from approvals.queries.inbox import Inbox, Selection, Tab
 from approvals.queries.notices import notices
 from approvals.queries.requests import decidable_by
@@ -441,7 +441,7 @@ class TestSeeing:
 
     def check(self, person: User) -> None:
         requests = list(HumanRequest.objects.all())
-        known, audiences = permissions.persons([person.pk])[person.pk], permissions.audiences(requests)
+        known, audiences = people_reads.persons([person.pk])[person.pk], people_reads.audiences(requests)
         able = {pk for pk, audience in audiences.items() if permissions.may_decide(known, audience)}
         seen = {pk for pk, audience in audiences.items() if permissions.may_see(known, audience)}
         assert able <= seen

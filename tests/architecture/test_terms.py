@@ -59,6 +59,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "four_eyes escalation",
     ),
     "approvals/queries/named_in_steps.py": ("the names in steps", "escalation"),
+    "approvals/queries/people_reads.py": ("four eyes are read along", "four_eyes"),
     "approvals/queries/permissions.py": (
         "who may decide: four eyes; `requester` allows",
         "four_eyes requester",

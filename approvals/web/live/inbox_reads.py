@@ -23,9 +23,10 @@ from approvals import queries
 from approvals.database.clock import CLOCK, as_utc, database_now
 from approvals.database.pipeline import execute, together, together_in_a_snapshot
 from approvals.domain.lifecycle import Status
-from approvals.queries import permissions
+from approvals.queries import people_reads, permissions
 from approvals.queries.delegations import next_change
-from approvals.queries.permissions import Audience, Person, Viewers
+from approvals.queries.people_reads import Viewers
+from approvals.queries.permissions import Audience, Person
 from approvals.queries.request_rows import RequestRow
 from approvals.web.edge.credentials import Claims, Credential, ask_for_claims, ask_for_owners
 from approvals.web.live.protocol import LARGE, Json, outcome_of_row, request_in_frame
@@ -119,7 +120,7 @@ def _ask_for_attendance(credentials_of: Mapping[int, Collection[Credential]]) ->
 
 
 def _ask_who_is_there(claims: Callable[[], Claims], user_ids: Collection[int]) -> Callable[[], Attendance]:
-    owners, persons = ask_for_owners(claims, user_ids), permissions.ask_for_persons(user_ids)
+    owners, persons = ask_for_owners(claims, user_ids), people_reads.ask_for_persons(user_ids)
 
     def build() -> Attendance:
         people = persons()
@@ -151,7 +152,7 @@ def standing() -> tuple[Mapping[int, Set[int]], float | None]:
     """Return who stands for whom now, and in how many seconds that next changes by itself."""
     now = database_now()
     changes_at = next_change(now)
-    of_each = permissions.ask_for_delegates()()
+    of_each = people_reads.ask_for_delegates()()
     return of_each, None if changes_at is None else (changes_at - now).total_seconds()
 
 
@@ -181,8 +182,8 @@ def news(
     expected = _connected(chain(superusers, *shown_to.values()), credentials_of)
     likely = ids if superusers else ids & shown_to.keys()
     with together():
-        found, asked_for_viewers = queries.ask_for_rows(ids), permissions.ask_for_viewers(ids)
-        standing = permissions.ask_for_delegates()
+        found, asked_for_viewers = queries.ask_for_rows(ids), people_reads.ask_for_viewers(ids)
+        standing = people_reads.ask_for_delegates()
         attending, large = _ask_for_attendance(expected), queries.ask_for_large(likely, LARGE)
         audiences, viewers = {row: row.audience for row in found()}, asked_for_viewers()
         involved = chain(viewers.user_ids, standing().keys(), *map(_named, audiences.values()))

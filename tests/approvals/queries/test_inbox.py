@@ -19,7 +19,7 @@ from approvals.domain.commands import Actor, Expire
 from approvals.domain.lifecycle import Status
 from approvals.domain.questions import REVIEWERS
 from approvals.models import GroupAssignment, HumanRequest, UserAssignment
-from approvals.queries import Inbox, Selection, Sort, Tab, inbox, inbox_parts, permissions
+from approvals.queries import Inbox, Selection, Sort, Tab, inbox, inbox_parts, people_reads, permissions
 from approvals.writer import queue
 from tests import factories as make
 from tests.marks import both_databases
@@ -74,7 +74,7 @@ class TestInbox:
 
     def test_of_many_people_at_once_is_that_of_each(self, people: list[User]) -> None:
         gone = make.reviewer(is_active=False)
-        known = permissions.persons([gone.pk, *(person.pk for person in people)])
+        known = people_reads.persons([gone.pk, *(person.pk for person in people)])
         for limit in LIMITS:
             assert queries.list_inboxes(known.values(), limit) == {
                 person.pk: [row.pk for row in queries.list_inbox(person.pk, limit=limit)] for person in people
@@ -96,9 +96,9 @@ class TestInbox:
 
 def allowed(person: User, tab: Tab) -> list[HumanRequest]:
     """What the tab has, by the rule alone: all requests on record, one by one."""
-    known = permissions.persons([person.pk])[person.pk]
+    known = people_reads.persons([person.pk])[person.pk]
     requests = HumanRequest.objects.all()
-    audiences = permissions.audiences(requests)
+    audiences = people_reads.audiences(requests)
     seen = [row for row in requests if permissions.may_see(known, audiences[row.pk])]
     closed = [row for row in seen if row.status != Status.PENDING]
     pending = [row for row in seen if row.status == Status.PENDING]
@@ -328,7 +328,7 @@ def test_what_was_closed_before_assignments_could_end_is_ended_by_the_migration(
 def test_history_makes_no_list_of_what_was_decided_dearer() -> None:
     """Rows come from an index, in the order in which they closed: nothing else is read or sorted."""
     auditor = make.user(may=("view_humanrequest",))
-    known = permissions.persons([auditor.pk])[auditor.pk]
+    known = people_reads.persons([auditor.pk])[auditor.pk]
     parts = inbox_parts.Parts(known)
     order = inbox_parts.LAST_CLOSED_FIRST
     for part in (*parts.seen(pending=False), *parts.asked(), *parts.decided()):

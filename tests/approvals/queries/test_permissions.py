@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from approvals.database import bulk
-from approvals.queries import permissions
+from approvals.queries import people_reads
 from tests import factories
 from tests.plans import anew
 
@@ -26,11 +26,11 @@ def test_viewers_are_members_of_the_groups_and_holders_of_permissions() -> None:
     group = factories.group("finance", member)
     factories.group("another", other)
     assigned = UUID(factories.approval(assignees=[group, named]))
-    viewers = permissions.ask_for_viewers([assigned])()
+    viewers = people_reads.ask_for_viewers([assigned])()
     assert viewers.user_ids == {member.pk, sees.pk}
     assert viewers.among({member.pk, other.pk}).user_ids == {member.pk}
     unassigned = UUID(factories.approval())
-    assert permissions.ask_for_viewers([assigned, unassigned])().user_ids == {member.pk, sees.pk, decides.pk}
+    assert people_reads.ask_for_viewers([assigned, unassigned])().user_ids == {member.pk, sees.pk, decides.pk}
 
 
 @pytest.mark.stacks("postgresql-redis")
@@ -42,6 +42,6 @@ def test_viewers_are_found_without_reading_who_else_is_a_member_of_anything() ->
     anew({members._meta.db_table})
     with connection.cursor() as cursor:
         asked = [bulk.values([request])] * 2
-        cursor.execute(f"EXPLAIN {permissions._viewers_statement(connection.vendor)}", asked)
+        cursor.execute(f"EXPLAIN {people_reads._viewers_statement(connection.vendor)}", asked)
         plan = " ".join(line for (line,) in cursor.fetchall())
     assert f"Seq Scan on {members._meta.db_table}" not in plan
