@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0021_delegations'),
+        ('approvals', '0023_destinations'),
     ]
 
     operations = [

@@ -45,7 +45,8 @@ def set_up(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _choose(user: Any) -> None:
     """What they hear of, and when not: from an hour ago until half a day from now, however urgent."""
-    from approvals.models import Destination, DestinationKind, Preference
+    from approvals.domain.telling import DestinationKind
+    from approvals.models import Destination, Preference
 
     events = list(HEARS.get(user.username, ()))
     Destination.objects.create(user=user, kind=DestinationKind.EMAIL, events=events)
