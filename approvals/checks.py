@@ -14,10 +14,10 @@ from django.conf import global_settings, settings
 from django.core import checks
 from django.db import connections
 
-from approvals import queries
+from approvals import links, queries
 from approvals.conf import approval_settings, channel_layer_is_in_memory, setting_names, tells_people
 from approvals.database import triggers
-from approvals.delivery import chat, links
+from approvals.delivery import chat
 from approvals.delivery.webhooks import targets
 from approvals.process import files
 

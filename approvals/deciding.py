@@ -153,6 +153,15 @@ async def awithdraw(
     return await queue.awrite(_make_withdrawal(actor, request_id, reason, by_origin=by_origin))
 
 
+def withdraw_each(
+    actor: Actor, request_ids: Sequence[UUID | str], reason: str = ""
+) -> list[Outcome | ApprovalError]:
+    """Take several questions back together; return the outcome or the refusal of each, in order."""
+    refuse_inside_a_transaction()
+    commands = [_make_withdrawal(actor, one, reason, by_origin=False) for one in request_ids]
+    return [_outcome_or_error(future) for future in queue.submit_many(commands)]
+
+
 def reassign(
     actor: Actor,
     request_id: UUID | str,

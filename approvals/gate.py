@@ -346,7 +346,7 @@ def _scope(origin: Mapping[str, str], requester_id: int | None) -> str:
     """Return whose the key is: the run's, else the requester's, else nobody's in particular."""
     if origin.get("kind") == "run":
         return f"run:{origin['id']}"
-    return "" if requester_id is None else f"user:{requester_id}"
+    return "" if requester_id is None else questions.scope_of_user(requester_id)
 
 
 def _check_contradiction(asked: Mapping[str, Any]) -> None:

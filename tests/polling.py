@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,22 +12,34 @@ Message = MutableMapping[str, Any]
 
 
 class Poll:
-    """One GET request to an ASGI application. A context manager that goes away at its end."""
+    """One request to an ASGI application: GET, or POST with `bodies`, the parts in which its body arrives.
 
-    def __init__(self, application: Any, path: str, *, secret: str | None = None, cookie: str = "") -> None:
+    A context manager that goes away at its end.
+    """
+
+    def __init__(
+        self,
+        application: Any,
+        path: str,
+        *,
+        secret: str | None = None,
+        cookie: str = "",
+        bodies: Sequence[bytes] = (),
+    ) -> None:
         location, _, query = path.partition("?")
-        headers = [(b"host", b"localhost")]
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
         if secret is not None:
             headers.append((b"authorization", f"Bearer {secret}".encode()))
         if cookie:
             headers.append((b"cookie", f"sessionid={cookie}".encode()))
         self._said: asyncio.Queue[Message] = asyncio.Queue()
-        self._said.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        for number, body in enumerate(bodies or [b""], 1):
+            self._said.put_nowait({"type": "http.request", "body": body, "more_body": number < len(bodies)})
         self.messages: list[Message] = []
         scope = {
             "type": "http",
             "http_version": "1.1",
-            "method": "GET",
+            "method": "POST" if bodies else "GET",
             "scheme": "http",
             "path": location,
             "raw_path": location.encode(),

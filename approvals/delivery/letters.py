@@ -11,8 +11,8 @@ from django.template.loader import render_to_string
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
+from approvals import links
 from approvals.conf import approval_settings
-from approvals.delivery import links
 from approvals.delivery.mail import NOT_SET_UP, MailSender, message_id
 from approvals.writer import emails
 from approvals.writer.emails import Due

@@ -13,8 +13,9 @@ from typing import Any
 
 from django.template.loader import render_to_string
 
+from approvals import links
 from approvals.conf import approval_settings
-from approvals.delivery import links, personal_links
+from approvals.delivery import personal_links
 from approvals.domain.characters import hidden_runs
 from approvals.domain.lifecycle import Kind, Severity, Status, Verdict
 from approvals.domain.masking import hide_headers

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
+from approvals import links
 from approvals.conf import own_url
-from approvals.delivery import addresses, links, unsubscribing
+from approvals.delivery import addresses, unsubscribing
 from approvals.delivery.chat import ChatSender
 from approvals.delivery.mail import NOT_SET_UP, MailSender, message_id
 from approvals.delivery.messages import Message, compose, compose_digest, compose_for_chat

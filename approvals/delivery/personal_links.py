@@ -34,10 +34,9 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from approvals import queries
+from approvals import links, queries
 from approvals.conf import approval_settings
 from approvals.database.clock import database_now
-from approvals.delivery import links
 from approvals.domain.lifecycle import Outcome, Severity, Status, is_overdue
 from approvals.domain.payloads import canonical, digest
 from approvals.domain.questions import meaning_of

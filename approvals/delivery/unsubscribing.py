@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from django.core import signing
 
+from approvals import links
 from approvals.conf import own_url
-from approvals.delivery import links
 
 _SALT = "approvals.delivery.unsubscribing"
 

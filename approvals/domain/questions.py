@@ -112,6 +112,11 @@ def is_past(recorded: Recorded, new_round: bool, asked_since: datetime | None) -
     return new_round or (asked_since is not None and recorded.opened_at < asked_since)
 
 
+def scope_of_user(user_id: int) -> str:
+    """Return whose a key is, where this user asked under it, for themselves."""
+    return f"user:{user_id}"
+
+
 def differences(
     meaning: Meaning,
     recorded: Recorded,

@@ -18,6 +18,8 @@ from approvals.domain.payloads import check_json, check_text, seconds
 from approvals.exceptions import InvalidRequest
 
 TITLE_LIMIT = 200
+# Characters of an origin's kind and id over HTTP, and of the id of a run.
+ORIGIN_LIMIT = 200
 # How many arguments fit on the one line of a list, and how long their names may be there.
 HIGHLIGHT_LIMIT = 6
 HIGHLIGHT_NAME_LIMIT = 100
@@ -163,6 +165,9 @@ def check_origin(origin: Any, said: Mapping[str, Any] = {}) -> dict[str, str]:
         raise InvalidRequest("origin must be an object of texts: kind, id and url.", field="origin")
     if origin.get("kind") == "run" and not origin.get("id"):
         raise InvalidRequest("origin.id must name the run, where its kind is run.", field="origin.id")
+    if origin.get("kind") == "run" and len(origin["id"]) > ORIGIN_LIMIT:
+        rule = f"must have at most {ORIGIN_LIMIT} characters, where its kind is run"
+        raise InvalidRequest(f"origin.id {rule}.", field="origin.id")
     if not _LINK.match(origin.get("url", "")):
         raise InvalidRequest("origin.url must begin with https://, http:// or one /.", field="origin.url")
     return origin

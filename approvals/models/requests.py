@@ -13,11 +13,13 @@ from django.db.models.functions import Coalesce
 from approvals.database.fields import JSONText, new_id
 from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Severity, Status, Verdict
 from approvals.domain.request_terms import KEY_LIMIT, URL_LIMIT
-from approvals.domain.term_rules import REMIND_AT, TITLE_LIMIT
+from approvals.domain.term_rules import ORIGIN_LIMIT, REMIND_AT, TITLE_LIMIT
 from approvals.models.record import Manager, OnRecord, QuerySet, ReadOnlyManager
 
 # This many characters of an origin's id have a column of their own, to search by.
 ORIGIN_ID_LIMIT = 100
+# Whose a key is, with the id of a run or of a user.
+SCOPE_LIMIT = ORIGIN_LIMIT + 10
 
 
 class HumanRequest(OnRecord):
@@ -61,7 +63,7 @@ class HumanRequest(OnRecord):
     required = models.PositiveIntegerField(default=1)
     four_eyes = models.BooleanField(default=False)
     key = models.CharField(max_length=KEY_LIMIT, blank=True)
-    key_scope = models.CharField(max_length=100, blank=True)
+    key_scope = models.CharField(max_length=SCOPE_LIMIT, blank=True)
     round = models.PositiveIntegerField(default=1)
     opened_at = models.DateTimeField()
     deadline = models.DateTimeField(null=True)

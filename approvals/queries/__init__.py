@@ -47,7 +47,7 @@ from approvals.queries.preferences import (
 )
 from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
-from approvals.queries.requests import as_id, id_or_none, unknown_request, with_people
+from approvals.queries.requests import OriginFilter, as_id, id_or_none, unknown_request, with_people
 from approvals.queries.serialization import (
     moment_on_the_wire,
     on_the_wire,
@@ -56,6 +56,7 @@ from approvals.queries.serialization import (
     outcome_summary_on_the_wire,
     summary_on_the_wire,
 )
+from approvals.queries.several import outcomes_for, pending_of_origin
 from approvals.queries.tellings import are_too_many
 from approvals.queries.visibility import (
     Rights,
@@ -83,6 +84,7 @@ __all__ = [
     "Inbox",
     "Listed",
     "NextStep",
+    "OriginFilter",
     "Rights",
     "Selection",
     "Sort",
@@ -129,8 +131,10 @@ __all__ = [
     "outcome_on_the_wire",
     "outcome_summary_on_the_wire",
     "outcomes",
+    "outcomes_for",
     "overdue",
     "parse_object",
+    "pending_of_origin",
     "pending_requests",
     "preference_of",
     "request_for",

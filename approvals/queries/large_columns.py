@@ -42,6 +42,13 @@ QUESTION_BYTES = sum(
     (Coalesce(Octets(column), 0) for column in QUESTION_COLUMNS[1:]), Octets(QUESTION_COLUMNS[0])
 )
 
+# Those of the outcome.
+OUTCOME_BYTES = (
+    Coalesce(Octets("final_arguments"), Octets("arguments"))
+    + Coalesce(Octets("answer"), 0)
+    + Octets("comment")
+)
+
 
 # The arguments where they are small enough for a list, else None.
 SMALL_ARGUMENTS = Case(

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import TypeAlias
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from approvals.exceptions import UnknownRequest
-from approvals.models import AuditEntry, Event, GroupAssignment, HumanRequest, Response, UserAssignment
+from approvals.models import (
+    ORIGIN_ID_LIMIT,
+    AuditEntry,
+    Event,
+    GroupAssignment,
+    HumanRequest,
+    Response,
+    UserAssignment,
+)
 from approvals.queries import permissions
 
 Requests: TypeAlias = QuerySet[HumanRequest]
@@ -115,6 +127,32 @@ def assigned_to(person: permissions.Person) -> Q:
     by_name = Exists(user_assignments().filter(user_id=person.id))
     by_group = Exists(group_assignments().filter(group_id__in=person.group_ids))
     return Q(by_name) | Q(by_group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginFilter:
+    """What has asked: the `id` of an origin, and its `kind` unless that is None; "" is no kind."""
+
+    kind: str | None
+    id: str
+
+    def condition(self) -> Q:
+        """Return the condition that a request has this origin."""
+        # The column, which has an index, has only the beginning of a long id.
+        asked = Q(origin_id=self.id[:ORIGIN_ID_LIMIT]) & Q(_origin_says("id", self.id))
+        if self.kind is None:
+            return asked
+        said = Q(_origin_says("kind", self.kind))
+        return asked & (said if self.kind else said | ~Q(_origin_has('"kind":')))
+
+
+def _origin_says(name: str, value: str) -> GreaterThan:
+    return _origin_has(f'"{name}":{json.dumps(value, ensure_ascii=False)}')
+
+
+def _origin_has(text: str) -> GreaterThan:
+    # It is JSON without spaces, in which a quotation mark within a text has a backslash before it.
+    return GreaterThan(StrIndex(Cast("origin", TextField()), Value(text)), 0)
 
 
 def user_assignments() -> QuerySet[UserAssignment]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
+from approvals import links
 from approvals.domain.lifecycle import Kind, Outcome, Status, Verdict, approved
 from approvals.domain.request_terms import Place, Term, terms_in
 from approvals.models import HumanRequest
@@ -76,13 +77,16 @@ def summary_on_the_wire(request: HumanRequest) -> dict[str, Any]:
 
 def outcome_on_the_wire(outcome: Outcome) -> dict[str, Any]:
     said = {name: getattr(outcome, name) for name in _OUTCOME}
-    return said | {"decided_at": moment_on_the_wire(outcome.decided_at)}
+    return said | {
+        "decided_at": moment_on_the_wire(outcome.decided_at),
+        "url": links.page_of(outcome.request_id),
+    }
 
 
 def outcome_summary_on_the_wire(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome that is too large, without what may be large of it."""
     kept = outcome_on_the_wire(outcome)
-    return {name: kept[name] for name in _OUTCOME if name not in LARGE_IN_OUTCOME} | {"summary": True}
+    return {name: kept[name] for name in kept if name not in LARGE_IN_OUTCOME} | {"summary": True}
 
 
 def moment_on_the_wire(moment: datetime | None) -> str | None:
@@ -126,4 +130,5 @@ _REQUEST: Mapping[str, Callable[[HumanRequest], Any]] = {
     "approvals": attrgetter("approvals"),
     "opened_at": lambda request: moment_on_the_wire(request.opened_at),
     "deadline": lambda request: moment_on_the_wire(request.deadline),
+    "url": lambda request: links.page_of(request.pk),
 }

@@ -17,11 +17,13 @@ from django.db.models import Case, F, Q, TextField, Value, When
 from approvals.database.stored_columns import NO_FORM
 from approvals.domain.lifecycle import Status
 from approvals.domain.payloads import parse_object
+from approvals.domain.questions import scope_of_user
 from approvals.models import AuditEntry, Event, HumanRequest, Response
 from approvals.queries import large_columns, people_reads, permissions
 from approvals.queries.named_in_steps import Names, name_steps, read_names
 from approvals.queries.quorum import voted_out
 from approvals.queries.requests import (
+    OriginFilter,
     Requests,
     as_id,
     decidable_by,
@@ -111,6 +113,9 @@ def list_requests(
     status: str | None = None,
     kind: str | None = None,
     mine: bool = False,
+    asked: bool = False,
+    key: str | None = None,
+    origin: OriginFilter | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     behind: tuple[datetime, UUID] | None = None,
@@ -119,12 +124,19 @@ def list_requests(
     """List what the user may see, newest first; also return whether there is more.
 
     Opened at `since` or later and before `until`; `behind` is the moment and id of the last row of the page
-    before. `mine` leaves those that the user may decide. A page has at most `limit` requests and, if it has
+    before. `mine` leaves those that the user may decide, `asked` those that they asked, `key` those that they
+    asked under it. A page has at most `limit` requests and, if it has
     several, LISTED_BYTES of questions.
     """
     requests = visible_to(user_id).filter(
         given(status=status, kind=kind, opened_at__gte=since, opened_at__lt=until)
     )
+    if asked or key is not None:
+        requests = requests.filter(requester_id=user_id)
+    if key is not None:
+        requests = requests.filter(key=key, key_scope=scope_of_user(user_id))
+    if origin is not None:
+        requests = requests.filter(origin.condition())
     if mine:
         people = people_reads.persons([user_id])
         requests = requests.filter(decidable_by(people[user_id])) if people else requests.none()
@@ -134,8 +146,8 @@ def list_requests(
     newest = requests.annotate(weight=large_columns.QUESTION_BYTES).order_by("-opened_at", "-id")
     sizes = list(newest.values_list("pk", "weight")[: limit + 1])
     ids = _fitting([size for _, size in sizes[:limit]], [pk for pk, _ in sizes])
-    asked = large_columns.defer_outcome(HumanRequest.objects.filter(pk__in=ids))
-    rows = {row.pk: row for row in with_people(asked)}
+    listed = large_columns.defer_outcome(HumanRequest.objects.filter(pk__in=ids))
+    rows = {row.pk: row for row in with_people(listed)}
     name_steps(rows.values())
     return [rows[pk] for pk in ids], len(sizes) > len(ids)
 

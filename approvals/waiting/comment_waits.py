@@ -63,7 +63,7 @@ class CommentWaits:
                 del waits[wait_id]
                 if not waits:
                     del self._known[request_id]
-            self._waiters.deregister(wait_id, waiter)
+            self._waiters.deregister(waiter, wait_id)
 
     def tell(self, discussed: Mapping[UUID, Discussed | None]) -> None:
         """Wake whoever waits for these requests and does not know it yet; None: there is no such request."""

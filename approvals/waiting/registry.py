@@ -67,6 +67,10 @@ class Registry(Generic[T]):
         After `patience` seconds it raises TimeoutError. Register before you read the row, so that no change
         in between is missed.
         """
+        return self.register_for_any((request_id,), patience)
+
+    def register_for_any(self, request_ids: Iterable[UUID], patience: float | None = None) -> Waiter[T]:
+        """Return a future of the first result of one of these ids, as `register` does of one."""
         loop = asyncio.get_running_loop()
         waiter: Waiter[T] = loop.create_future()
         with self._lock:
@@ -74,20 +78,22 @@ class Registry(Generic[T]):
             if here is None:
                 here = self._loops[loop] = _LoopOfWaiters(loop)
             here.waiting += 1
-            others = self._waiters.setdefault(request_id, waiter)
-            if isinstance(others, list):
-                others.append(waiter)
-            elif others is not waiter:
-                self._waiters[request_id] = [others, waiter]
+            for request_id in request_ids:
+                others = self._waiters.setdefault(request_id, waiter)
+                if isinstance(others, list):
+                    others.append(waiter)
+                elif others is not waiter:
+                    self._waiters[request_id] = [others, waiter]
         if patience is not None:
             here.patience.limit(waiter, patience)
         return waiter
 
-    def deregister(self, request_id: UUID, waiter: Waiter[T]) -> None:
-        """Forget the wait. Call it once for each `register`, on the same loop."""
+    def deregister(self, waiter: Waiter[T], *request_ids: UUID) -> None:
+        """Forget the wait for these ids. Call it once for each `register`, on the same loop."""
         loop = waiter.get_loop()
         with self._lock:
-            self._remove(request_id, waiter)
+            for request_id in request_ids:
+                self._remove(request_id, waiter)
             here = self._loops.get(loop)
             if here is None:
                 return

@@ -83,12 +83,31 @@ class WaitingRoom:
             except TimeoutError:
                 outcome = await _last_look(request_id)
             finally:
-                self._waiters.deregister(request_id, waiter)
+                self._waiters.deregister(waiter, request_id)
             if outcome is None:
                 raise queries.unknown_request(request_id)
             _measure(outcome, monotonic() - began)
             span.note(outcome=outcome.status)
             return outcome
+
+    async def wait_for_any(
+        self, request_ids: Collection[UUID], patience: float | timedelta | None = None
+    ) -> bool:
+        """Wait until one of these requests is closed; False after `patience` seconds.
+
+        Ends at once if one is closed already, or does not exist. It is one wait, however many they are.
+        """
+        patience = seconds(patience, "patience", none_allowed=True)
+        supervisor = self._ensure_supervisor()
+        waiter = self._waiters.register_for_any(request_ids, patience)
+        try:
+            supervisor.reader.ask(request_ids)
+            await waiter
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters.deregister(waiter, *request_ids)
+        return True
 
     async def wait_for_comment(
         self, request_id: UUID | str, known: int, patience: float | timedelta | None = None

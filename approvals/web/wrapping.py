@@ -26,6 +26,9 @@ from approvals.web.edge.request_ids import RequestIds
 from approvals.web.edge.socket_origins import OwnPagesOnly
 from approvals.web.edge.throttling import FewAtOnce, Throttled
 
+# How the paths end of which answers may be held back, by method.
+HELD = {"GET": ("/outcome", "/comments"), "POST": ("/outcomes",)}
+
 
 class Wrapped:
     """ASGI application: what is below Sayso's path by its rules, all else as the project does it."""
@@ -68,7 +71,7 @@ def wrap(
     root, api = mount.root(), mount.api_root()
     few = FewAtOnce(ignore_disconnects(project), api=api, spared=[f"{root}{each}" for each in spared])
     turns = TakingTurns(FewPasses(few), api=api)
-    http = Throttled(HoldingAnswers(turns, endings=("/outcome", "/comments")), api=api)
+    http = Throttled(HoldingAnswers(turns, endings=HELD), api=api)
     nowhere = re_path("", WebsocketDenier.as_asgi())
     of_pages = SessionMiddlewareStack(URLRouter([*_below(root, page_sockets), nowhere]))
     pages: Any = OwnPagesOnly(of_pages, programs=False)

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from approvals import queries
+from approvals import links, queries
 from approvals.database.threads import in_database
-from approvals.delivery import links
 from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.exceptions import ApprovalError
 from approvals.management.questions import EndOfInput, Questions

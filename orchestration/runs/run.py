@@ -16,9 +16,8 @@ from functools import partial
 from typing import Any, Never, cast
 from uuid import UUID
 
-from approvals import gate
+from approvals import gate, links
 from approvals.database.threads import in_database
-from approvals.delivery import links
 from approvals.domain import questions
 from approvals.domain.lifecycle import Kind, Outcome
 from approvals.domain.payloads import check_text

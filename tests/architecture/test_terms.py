@@ -70,7 +70,10 @@ RULES: Mapping[str, tuple[str, str]] = {
     "approvals/queries/tellings.py": ("when to remind", "remind"),
     "approvals/queries/lookups.py": ("what a key finds, what a run has asked", "key origin"),
     "approvals/queries/request_rows.py": ("who asked is read along; four eyes", "requester four_eyes"),
-    "approvals/queries/requests.py": ("people are read along", "requester"),
+    "approvals/queries/requests.py": (
+        "people are read along; what one origin has asked",
+        "requester origin",
+    ),
     "approvals/queries/serialization.py": (
         "people by name, those of steps, too; an outcome's arguments and verdict; an origin may be long",
         "requester assignees arguments on_timeout origin escalation",
@@ -97,7 +100,11 @@ RULES: Mapping[str, tuple[str, str]] = {
     "approvals/trail/exports/formats.py": ("`title` of a text", "title"),
     "approvals/trail/seals/records.py": ("`key` that signs", "key"),
     "approvals/web/api/asking.py": ("people by name", "title assignees requester"),
-    "approvals/web/api/requests.py": ("decisions, the trail in words", "arguments required requester"),
+    "approvals/web/api/requests.py": (
+        "decisions, the trail in words; finding by a key",
+        "arguments required requester key",
+    ),
+    "approvals/web/api/several.py": ("decisions; what one origin has asked", "arguments origin"),
     "approvals/web/api/schemas.py": (
         "an example of each kind; assignees, choices, origin and escalation have a form of their own",
         "title details arguments highlight timeout key choices origin assignees default escalation",

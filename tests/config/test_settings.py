@@ -46,7 +46,7 @@ def test_no_page_behind_tls_leads_to_itself(tmp_path: Path, proxies: str, locati
 BELOW = """
 import asyncio, httpx
 from django.conf import settings
-from approvals.delivery import links
+from approvals import links
 from config.asgi import application
 
 async def ask():

@@ -6,9 +6,9 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
-from approvals import queries
+from approvals import links, queries
 from approvals.conf import tells_people
-from approvals.delivery import addresses, links, trials
+from approvals.delivery import addresses, trials
 from approvals.delivery.webhooks.messages import secrets_of, secrets_of_group
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, group_called

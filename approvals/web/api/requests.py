@@ -17,21 +17,20 @@ from pydantic import WithJsonSchema
 from approvals import deciding, queries
 from approvals.domain.lifecycle import Outcome, Status
 from approvals.domain.questions import REVIEWERS
-from approvals.exceptions import ApprovalError
+from approvals.exceptions import InvalidRequest
 from approvals.web.api import asking, schemas
 from approvals.web.api.authentication import Caller, actor_of, caller_of
 from approvals.web.api.paging import cursor_after, place_of
 from approvals.web.api.wire import (
     CommentOnTheWire,
     Comments,
-    DecisionResults,
     History,
     OutcomeOnTheWire,
     PageOfRequests,
     RequestOnTheWire,
 )
 from approvals.web.edge.long_polling import hold_answer
-from approvals.web.edge.problems import contents_of, described
+from approvals.web.edge.problems import described
 from approvals.web.edge.tokens import Scope
 from approvals.web.pages.wording import entry_in_words
 
@@ -74,14 +73,19 @@ def ask(request: HttpRequest, body: Body[schemas.AnyQuestion]) -> HttpResponse:
 def list_requests(request: HttpRequest, filters: Query[schemas.RequestFilters]) -> HttpResponse:
     """List the requests that you may see, newest first; fewer than `limit` if they are large.
 
-    Needs the scope `read`.
+    With `asked=me`, or a `key`, only what you have asked yourself. Needs the scope `read`; for your own,
+    `ask` will do.
     """
-    caller = caller_of(request, Scope.READ)
+    own = filters.asked is not None or filters.key is not None
+    caller = caller_of(request, Scope.READ, *[Scope.ASK] * own)
     rows, more = queries.list_requests(
         caller.user_id,
         status=filters.status,
         kind=filters.kind,
         mine=filters.assigned == "me",
+        asked=own,
+        key=filters.key,
+        origin=_origin_of(filters),
         since=filters.since,
         until=filters.until,
         behind=place_of(filters.cursor),
@@ -236,28 +240,18 @@ def get_comments(
     return _answer(answer, HTTPStatus.ACCEPTED)
 
 
-@router.post("/decisions", response=DecisionResults, **described("Many decisions at once", "too_large"))
-def decide_many(request: HttpRequest, body: schemas.ManyDecisions) -> HttpResponse:
-    """Make up to 1,000 decisions; each gets its outcome, or the error that it would get alone, in order.
-
-    Repeating is safe. Needs the scope `decide`.
-    """
-    caller_of(request, Scope.DECIDE)
-    actor = actor_of(request)
-    decisions = [
-        deciding.make_decision(
-            actor, one.request_id, one.decision, comment=one.comment, arguments=one.arguments
-        )
-        for one in body.decisions
-    ]
-    results = zip(body.decisions, deciding.decide_each(decisions), strict=True)
-    return _answer({"results": [_result(one.request_id, result) for one, result in results]})
-
-
 def _find_request(request: HttpRequest, request_id: str) -> Any:
     """Return the request if the caller may see it; without the scope `read` only its user's own."""
     caller: Caller = caller_of(request, Scope.READ, Scope.ASK)
     return queries.request_for(caller.user_id, request_id, own=Scope.READ not in caller.scopes)
+
+
+def _origin_of(filters: schemas.RequestFilters) -> queries.OriginFilter | None:
+    if filters.origin_id is not None:
+        return queries.OriginFilter(kind=filters.origin_kind, id=filters.origin_id)
+    if filters.origin_kind is not None:
+        raise InvalidRequest("origin_kind needs origin_id beside it.", field="origin_kind")
+    return None
 
 
 def _line(line: Any) -> dict[str, Any]:
@@ -270,12 +264,6 @@ def _line(line: Any) -> dict[str, Any]:
         "text": line.text,
         "said": line.said,
     }
-
-
-def _result(request_id: str, result: Outcome | ApprovalError) -> dict[str, Any]:
-    if isinstance(result, ApprovalError):
-        return {"request_id": request_id, "error": contents_of(result)}
-    return {"request_id": request_id, "outcome": queries.outcome_on_the_wire(result)}
 
 
 def _outcome(outcome: Outcome) -> HttpResponse:

@@ -12,12 +12,13 @@ from pydantic.config import JsonDict
 from approvals.deciding import COMMENT_LIMIT
 from approvals.domain.lifecycle import Kind
 from approvals.domain.payloads import LONGEST_DURATION
-from approvals.domain.request_terms import TERMS, URL_LIMIT, Place, Term, terms_in
-from approvals.domain.term_rules import OMITTED
+from approvals.domain.request_terms import KEY_LIMIT, TERMS, URL_LIMIT, Place, Term, terms_in
+from approvals.domain.term_rules import OMITTED, ORIGIN_LIMIT
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
 from approvals.web.api.wire import KindName, StatusName, make_field, with_terms
 
 MOST_DECISIONS = 1000
+MOST_IDS = 1000
 LONGEST_WAIT = 60.0
 NAME_LIMIT = 150
 
@@ -83,9 +84,9 @@ class Origin(Body):
     """What asks: shown beside the request, with a link where there is a `url`."""
 
     kind: Annotated[str, AfterValidator(_no_run)] = Field(
-        default="", max_length=100, description="A word such as `job` or `agent`."
+        default="", max_length=ORIGIN_LIMIT, description="A word such as `job` or `agent`."
     )
-    id: str = Field(default="", max_length=100)
+    id: str = Field(default="", max_length=ORIGIN_LIMIT)
     url: Annotated[str, AfterValidator(_web_address)] = Field(default="", max_length=URL_LIMIT)
 
 
@@ -222,6 +223,37 @@ class ManyDecisions(Body):
     decisions: list[ManyDecisionsItem] = Field(min_length=1, max_length=MOST_DECISIONS)
 
 
+class OriginBody(Body):
+    """What has asked: its `origin`, by kind and id."""
+
+    kind: str = Field(default="", max_length=ORIGIN_LIMIT)
+    id: str = Field(min_length=1, max_length=ORIGIN_LIMIT)
+
+
+class OriginWithdrawal(Body):
+    """Take back everything that is pending of one origin."""
+
+    model_config = with_example({"origin": {"kind": "agent", "id": "run-7"}, "reason": "The run has ended."})
+
+    origin: OriginBody
+    reason: Comment = ""
+
+
+class AnyOutcome(Body):
+    """Wait for the first of these."""
+
+    model_config = with_example({"ids": ["01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11"], "wait": 30})
+
+    ids: list[Annotated[str, Field(max_length=100)]] = Field(min_length=1, max_length=MOST_IDS)
+    wait: float = Field(
+        default=0,
+        ge=0,
+        le=LONGEST_WAIT,
+        allow_inf_nan=False,
+        description="Seconds to wait where none is closed; the answer comes the moment that one is.",
+    )
+
+
 # Looking
 
 
@@ -245,6 +277,14 @@ class RequestFilters(BaseModel):
     status: StatusName | None = None
     kind: KindName | None = None
     assigned: Literal["me"] | None = Field(default=None, description="`me`: only those that you may decide.")
+    asked: Literal["me"] | None = Field(default=None, description="`me`: only those that you have asked.")
+    key: str | None = Field(
+        default=None, min_length=1, max_length=KEY_LIMIT, description="Those that you asked under this key."
+    )
+    origin_kind: str | None = Field(default=None, max_length=ORIGIN_LIMIT)
+    origin_id: str | None = Field(
+        default=None, min_length=1, max_length=ORIGIN_LIMIT, description="Those that this origin has asked."
+    )
     since: Moment | None = Field(default=None, description="Opened at this moment or later.")
     until: Moment | None = Field(default=None, description="Opened before this moment.")
     cursor: str | None = Field(default=None, description="The `next` of the page before.")

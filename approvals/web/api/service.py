@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.module_loading import import_string
 
-from approvals.web.api import delegations, requests
+from approvals.web.api import delegations, requests, several
 from approvals.web.api.error_handlers import Api
 from approvals.web.api.routers import added_routers
 
@@ -17,6 +17,8 @@ same `key` for requests and runs, everything else as it is.
 """
 
 api = Api(title="Sayso", version="1.0.0", description=DESCRIPTION, urls_namespace="api")
+# First: "withdraw" is no id of a request.
+api.add_router("", several.router, tags=["requests"])
 api.add_router("", requests.router, tags=["requests"])
 api.add_router("", delegations.router, tags=["delegations"])
 for _added in added_routers():

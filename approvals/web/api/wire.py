@@ -69,6 +69,7 @@ APPROVAL_EXAMPLE: dict[str, Any] = {
     "deadline": "2026-11-22T09:35:00.120000Z",
     "on_timeout": "reject",
     "origin": {"kind": "job", "id": "nightly-812", "url": "https://jobs.example.org/812"},
+    "url": "https://sayso.example.org/requests/01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11/",
 }
 
 OUTCOME_EXAMPLE: dict[str, Any] = {
@@ -83,6 +84,7 @@ OUTCOME_EXAMPLE: dict[str, Any] = {
     "decided_at": "2026-11-22T09:31:12.407000Z",
     "timed_out": False,
     "withdrawn": False,
+    "url": "https://sayso.example.org/requests/01996c1e-7c1a-7d53-9d0e-0f6f6d3b8a11/",
 }
 
 COMMENT_EXAMPLE: JsonDict = {
@@ -94,6 +96,7 @@ COMMENT_EXAMPLE: JsonDict = {
 }
 
 MOMENT: JsonDict = {"format": "date-time"}
+URL_ABOUT = "The request's page; its path alone where the installation does not say its address (SAYSO_URL)."
 
 KindName = Literal["approval", "clarification"]
 StatusName = Literal["pending", "approved", "rejected", "answered", "timed_out", "withdrawn"]
@@ -141,6 +144,7 @@ class RequestOnTheWire(BaseModel):
     escalated: int = Field(description="How many steps of its `escalation` were done.")
     opened_at: str = Field(json_schema_extra=MOMENT)
     deadline: str | None = Field(json_schema_extra=MOMENT)
+    url: str = Field(description=URL_ABOUT, json_schema_extra={"format": "uri-reference"})
 
 
 class OutcomeOnTheWire(BaseModel):
@@ -161,6 +165,7 @@ class OutcomeOnTheWire(BaseModel):
     decided_at: str | None = Field(json_schema_extra=MOMENT)
     timed_out: bool
     withdrawn: bool
+    url: str = Field(description=URL_ABOUT, json_schema_extra={"format": "uri-reference"})
 
 
 class PageOfRequests(BaseModel):
@@ -191,6 +196,21 @@ class DecisionResults(BaseModel):
     """One for each decision, in order."""
 
     results: list[DecisionResult]
+
+
+class Outcomes(BaseModel):
+    """Of those that were named: the outcomes that there are, whom to ask for again, and who is unknown."""
+
+    outcomes: list[OutcomeOnTheWire] = Field(description="Those that are closed, as many as fit into 1 MiB.")
+    left: list[str] = Field(description="Ids to ask for again: they are pending, or did not fit.")
+    unknown: list[str] = Field(description="Ids of no request that the caller may see.")
+
+
+class Withdrawals(BaseModel):
+    """What came of each, oldest first; with `more`, call again."""
+
+    results: list[DecisionResult]
+    more: bool
 
 
 class CommentOnTheWire(BaseModel):

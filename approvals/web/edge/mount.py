@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch
 
-from approvals.delivery import links
+from approvals import links
 
 # Below the root.
 API, SOCKETS = "api/v1/", "ws/"

@@ -14,7 +14,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.urls import set_script_prefix
 
-from approvals.delivery import links
+from approvals import links
 from approvals.web.edge.actors import is_proxy
 from approvals.web.edge.asgi import Application, Receive, Scope, Send, header_lines
 

@@ -54,7 +54,7 @@ class Revocations:
                 self._watched.wake({token_id: None})
             yield revoked
         finally:
-            self._watched.deregister(token_id, revoked)
+            self._watched.deregister(revoked, token_id)
 
     # For the waiting room, whose loop may be another
 

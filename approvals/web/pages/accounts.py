@@ -8,7 +8,7 @@ from django.contrib.auth import forms, views
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 
-from approvals.delivery import links
+from approvals import links
 from approvals.web.edge.logins import limit_attempts
 from approvals.writer import emails
 

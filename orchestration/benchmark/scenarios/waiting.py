@@ -154,7 +154,7 @@ class Scales(Baselines):
         await reader.look_everywhere()
         took = process_time() - started
         for request_id, waiter in registered:
-            waiters.deregister(request_id, waiter)
+            waiters.deregister(waiter, request_id)
         return took
 
 

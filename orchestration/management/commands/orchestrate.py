@@ -14,8 +14,8 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 
+from approvals import links
 from approvals.database.threads import in_database
-from approvals.delivery import links
 from approvals.management.answering import parse_json_object
 from approvals.management.installation import is_embedded, prepare_tables, require_tables
 from approvals.management.keyboard import Keyboard

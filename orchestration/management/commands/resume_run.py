@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from approvals.delivery import links
+from approvals import links
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
 from approvals.management.screen import Refused, Screen, ScreenCommand

@@ -50,7 +50,7 @@ async def test_waits_by_the_ten_thousand_begin_and_end_without_a_full_collection
         try:
             return await waiter
         finally:
-            registry.deregister(ids[number], waiter)
+            registry.deregister(waiter, ids[number])
 
     tasks = [asyncio.create_task(wait(number)) for number in range(WAITS)]
     await asyncio.sleep(0)

@@ -23,7 +23,7 @@ async def wait(registry: Results, request_id: UUID, patience: float | None = Non
     try:
         return await waiter
     finally:
-        registry.deregister(request_id, waiter)
+        registry.deregister(waiter, request_id)
 
 
 async def waiting(
@@ -291,3 +291,27 @@ def _leave_waiting(registry: Results, ids: list[UUID]) -> None:
     loop.run_until_complete(register())
     assert registered.is_set()
     loop.close()
+
+
+async def test_a_wait_for_any_is_one_wait_that_the_first_result_ends() -> None:
+    registry = Results()
+    ids = [uuid4() for _ in range(3)]
+    waiter, other = registry.register_for_any(ids), registry.register(ids[1])
+    assert len(registry) == 2
+    registry.wake({ids[1]: "second"})
+    assert await waiter == await other == "second"
+    registry.wake({ids[0]: "too late"})
+    registry.deregister(waiter, *ids)
+    registry.deregister(other, ids[1])
+    assert len(registry) == 0
+    assert registry.ids() == []
+
+
+async def test_patience_ends_a_wait_for_any() -> None:
+    registry = Results()
+    ids = [uuid4() for _ in range(3)]
+    waiter = registry.register_for_any(ids, 0.0)
+    with pytest.raises(TimeoutError):
+        await waiter
+    registry.deregister(waiter, *ids)
+    assert registry.ids() == []

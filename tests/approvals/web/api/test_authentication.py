@@ -30,6 +30,8 @@ CALLS: list[tuple[str, str, Any, set[str]]] = [
     ("post", "/requests/{id}/withdraw", {}, {"ask"}),
     ("post", "/requests/{id}/comments", {"text": "What for?"}, {"ask", "decide"}),
     ("get", "/requests/{id}/comments", None, {"read", "ask"}),
+    ("post", "/outcomes", {"ids": ["x"]}, {"read", "ask"}),
+    ("post", "/requests/withdraw", {"origin": {"id": "x"}}, {"ask"}),
     ("post", "/decisions", {"decisions": [{"request_id": "x", "decision": "approve"}]}, {"decide"}),
 ]
 

@@ -225,7 +225,7 @@ async def test_polls_that_wait_for_their_turn_keep_nobody_elses_place(
 ) -> None:
     """However many of an account are in line, which has no end for them."""
     shared = HoldingAnswers(
-        TakingTurns(FewPasses(work), api="/api/", shares=Shares(clock)), endings=("/outcome",)
+        TakingTurns(FewPasses(work), api="/api/", shares=Shares(clock)), endings={"GET": ("/outcome",)}
     )
     many = 2 * (fair_shares.TOGETHER + fair_shares.IN_LINE)
     work.go.set()

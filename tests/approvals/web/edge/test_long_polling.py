@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -23,12 +24,13 @@ from approvals.conf import approval_settings
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
-from approvals.exceptions import UnknownRequest
+from approvals.exceptions import RateLimited, UnknownRequest
 from approvals.models import ApiToken
 from approvals.waiting.waiting_room import WaitingRoom, waiting_room
-from approvals.web.edge import tokens
+from approvals.web.edge import long_polling, tokens
 from approvals.web.edge.long_polling import FewPasses, HoldingAnswers, hold_answer
 from approvals.web.edge.revocations import revocations
+from approvals.web.wrapping import HELD
 from tests import factories
 from tests.approvals.waiting.conftest import until
 from tests.polling import Poll
@@ -107,7 +109,7 @@ class Program:
     def __init__(self, user: User, token_id: UUID, secret: str) -> None:
         self.user, self.token_id, self.secret = user, token_id, secret
         self.django = Django()
-        self.application = HoldingAnswers(FewPasses(self.django), endings=("/outcome", "/comments"))
+        self.application = HoldingAnswers(FewPasses(self.django), endings=HELD)
 
     def poll(self, request_id: str, query: str = "wait=60", at: str = "/requests/{}/outcome") -> Poll:
         return Poll(self.application, f"{at.format(request_id)}?{query}", secret=self.secret)
@@ -273,6 +275,76 @@ async def test_waits_outlive_an_outage_of_the_database(
         await approved(request)
         status, data = await staying.answered()
     assert (status, data["status"]) == (200, "approved")
+
+
+# The first of many
+
+
+def poll_for_any(program: Program, requests: list[str], *, parts: int = 1, wait: float = 60) -> Poll:
+    body = json.dumps({"ids": requests, "wait": wait}).encode()
+    size = -(-len(body) // parts)
+    bodies = [body[start : start + size] for start in range(0, len(body), size)]
+    return Poll(program.application, "/api/v1/outcomes", secret=program.secret, bodies=bodies)
+
+
+@pytest.mark.urls("config.urls")
+async def test_the_first_outcome_of_many_ends_a_wait_for_them(program: Program, room: WaitingRoom) -> None:
+    """Its body, however it arrives, is read again for the answer."""
+    requests = [await asked(program) for _ in range(3)]
+    async with poll_for_any(program, requests, parts=5) as poll:
+        await until(lambda: len(room) == 1)
+        assert poll.messages == []
+        await approved(requests[1])
+        status, data = await poll.answered()
+    assert status == 200
+    assert [one["request_id"] for one in data["outcomes"]] == [requests[1]]
+    assert data["left"] == [requests[0], requests[2]]
+    assert len(room) == 0
+
+
+@pytest.mark.one_stack
+@pytest.mark.urls("config.urls")
+async def test_patience_and_leaving_end_a_wait_for_many(program: Program, room: WaitingRoom) -> None:
+    request = await asked(program)
+    async with poll_for_any(program, [request], wait=0.01) as poll:
+        status, data = await poll.answered()
+        assert (status, data["left"]) == (202, [request])
+    async with poll_for_any(program, [request]) as poll:
+        await until(lambda: len(room) == 1)
+        poll.leave()
+        await asyncio.wait([poll.running])
+    assert len(room) == 0
+
+
+@pytest.mark.one_stack
+@pytest.mark.urls("config.urls")
+async def test_a_user_waits_for_many_a_bounded_number_of_times(
+    program: Program, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_polling, "MOST_WAITS_FOR_MANY", 2)
+    request = await asked(program)
+    async with AsyncExitStack() as clients:
+        for _ in range(2):
+            await clients.enter_async_context(poll_for_any(program, [request]))
+        await until(lambda: len(room) == 2)
+        with pytest.raises(RateLimited, match="which is the most allowed"):
+            await poll_for_any(program, [request]).running
+        async with program.poll(request, at="/api/v1/requests/{}/outcome") as single:
+            await until(lambda: len(room) == 3)
+            await approved(request)
+            assert (await single.answered())[0] == 200
+    assert len(room) == 0
+
+
+@pytest.mark.one_stack
+@pytest.mark.urls("config.urls")
+async def test_a_body_that_is_too_long_for_that_is_not_kept(program: Program, room: WaitingRoom) -> None:
+    request = await asked(program)
+    body = json.dumps({"ids": [request], "wait": 60}).encode() + b" " * long_polling.LONGEST_BODY
+    parts = [body[:1_000], body[1_000:-10], body[-10:]]
+    poll = Poll(program.application, "/api/v1/outcomes", secret=program.secret, bodies=parts)
+    status, data = await poll.answered()
+    assert (status, data["left"]) == (202, [request])
 
 
 # Who asks is looked up afresh

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pytest_django import Settings
 
-from approvals.delivery import links
+from approvals import links
 
 ADDRESSES = ["https://sayso.example.com", "https://example.com/sayso", "http://[::1]:8000/a/b"]
 

@@ -1,0 +1,193 @@
+"""Many requests in one call: the first outcome of many, and taking back what one origin has asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from approvals import deciding, queries
+from approvals.queries import several
+from tests import factories as make
+from tests.approvals.web.api.program import Program, fields_at_fault
+from tests.marks import both_databases
+
+pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
+
+NOWHERE = "01890000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def rita(stack: Any) -> User:
+    return make.reviewer("rita")
+
+
+@pytest.fixture
+def billing(stack: Any) -> User:
+    return make.user("billing")
+
+
+def ask(requester: User, number: int = 1, **terms: Any) -> list[str]:
+    return [make.approval(requester=requester, **terms) for _ in range(number)]
+
+
+class TestOutcomes:
+    @both_databases
+    def test_those_that_are_closed_are_told_and_the_rest_named(self, rita: User, billing: User) -> None:
+        closed, pending, foreign = *ask(billing, 2), make.approval()
+        deciding.decide(make.actor(rita), closed, "approve", comment="fine")
+        program = Program.of(billing, "ask")
+        answer = program.post("/outcomes", {"ids": [pending, closed, foreign, "x", closed]})
+        assert [(one["request_id"], one["comment"]) for one in answer["outcomes"]] == [(closed, "fine")]
+        assert (answer["left"], answer["unknown"]) == ([pending], [foreign, "x"])
+
+    def test_nobody_is_held_up_while_something_can_be_told(self, billing: User) -> None:
+        (pending,) = ask(billing)
+        answer = Program.of(billing, "ask").post("/outcomes", {"ids": [pending, NOWHERE], "wait": 60})
+        assert answer["unknown"] == [NOWHERE]
+
+    def test_it_is_accepted_while_all_are_pending(self, billing: User) -> None:
+        pending = ask(billing, 2)
+        answer = Program.of(billing, "ask").post("/outcomes", {"ids": pending}, 202)
+        assert answer == {"outcomes": [], "left": pending, "unknown": []}
+
+    def test_what_is_visible_needs_the_scope_read(self, rita: User, billing: User) -> None:
+        (asked,) = ask(billing)
+        assert Program.of(rita, "ask").post("/outcomes", {"ids": [asked]})["unknown"] == [asked]
+        assert Program.of(rita, "read").post("/outcomes", {"ids": [asked]}, 202)["left"] == [asked]
+        Program.of(rita, "decide").post("/outcomes", {"ids": [asked]}, 403)
+
+    def test_an_answer_holds_as_much_as_a_list(
+        self, rita: User, billing: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At least one; the rest is left for the next call."""
+        monkeypatch.setattr(several, "LISTED_BYTES", 5_000)
+        requests = ask(billing, 3, arguments={"text": "x" * 2_000}) + ask(
+            billing, arguments={"y": "y" * 9_000}
+        )
+        deciding.decide_many(make.actor(rita), [(request, "approve") for request in requests])
+        program, told, left = Program.of(billing, "ask"), [], requests
+        rounds = 0
+        while left:
+            answer = program.post("/outcomes", {"ids": left})
+            told += [one["request_id"] for one in answer["outcomes"]]
+            left, rounds = answer["left"], rounds + 1
+        assert told == requests
+        assert rounds == 3
+
+    def test_a_thousand_take_the_queries_of_one(self, rita: User, billing: User) -> None:
+        program = Program.of(billing, "ask")
+        program.get("/requests", asked="me")  # notes when the token was used first
+        counts = []
+        for requests in (ask(billing), ask(billing, 20)):
+            deciding.decide_many(make.actor(rita), [(request, "approve") for request in requests])
+            with CaptureQueriesContext(connection) as captured:
+                program.post("/outcomes", {"ids": requests})
+            counts.append(len(captured))
+        assert counts[0] == counts[1]
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"ids": []}, "ids"),
+            ({"ids": [NOWHERE] * 1_001}, "ids"),
+            ({"ids": [7]}, "ids[0]"),
+            ({"ids": [NOWHERE], "wait": 61}, "wait"),
+            ({"wait": 1}, "ids"),
+        ],
+    )
+    def test_what_breaks_a_rule_is_named(self, billing: User, body: Any, field: str) -> None:
+        problem = Program.of(billing, "ask").post("/outcomes", body, 422)
+        assert fields_at_fault(problem) == [field]
+
+
+class TestTakingBack:
+    @both_databases
+    def test_what_one_origin_has_asked_is_taken_back(self, rita: User, billing: User) -> None:
+        """What is pending, of the caller's own, of exactly this kind and id."""
+        mine = {"kind": "agent", "id": "run-7"}
+        decided, *pending = ask(billing, 3, origin=mine)
+        deciding.decide(make.actor(rita), decided, "approve")
+        others = [
+            *ask(billing, origin={"kind": "job", "id": "run-7"}),
+            *ask(billing, origin={"kind": "agent", "id": "run-70"}),
+            *ask(billing, origin={"kind": "Agent", "id": "run-7"}),
+            *ask(rita, origin=mine),
+        ]
+        program = Program.of(billing, "ask")
+        answer = program.post("/requests/withdraw", {"origin": mine, "reason": "It has died."})
+        assert [one["request_id"] for one in answer["results"]] == pending
+        assert {one["outcome"]["status"] for one in answer["results"]} == {"withdrawn"}
+        assert {one["outcome"]["comment"] for one in answer["results"]} == {"It has died."}
+        assert answer["more"] is False
+        assert {queries.outcomes([row.pk])[row.pk].status for row in queries.requests_by_id(others)} == {
+            "pending"
+        }
+        assert program.post("/requests/withdraw", {"origin": mine})["results"] == []
+
+    def test_one_call_has_an_end(self, billing: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("approvals.web.api.several.MOST_WITHDRAWN", 2)
+        origin = {"kind": "agent", "id": "run-7"}
+        requests = ask(billing, 3, origin=origin)
+        program, taken_back, more = Program.of(billing, "ask"), [], True
+        while more:
+            answer = program.post("/requests/withdraw", {"origin": origin})
+            taken_back += [one["request_id"] for one in answer["results"]]
+            more = answer["more"]
+        assert taken_back == requests
+
+    @both_databases
+    @pytest.mark.parametrize("id_", ["x" * 200, 'a"kind":"job"', "100%_", "\\", "ä\u2028"])
+    def test_an_id_is_what_it_says(self, billing: User, id_: str) -> None:
+        ask(billing, origin={"kind": "agent", "id": f"{id_[:199]}!"})
+        (asked,) = ask(billing, origin={"kind": "agent", "id": id_})
+        (nameless,) = ask(billing, origin={"id": id_})
+        program = Program.of(billing, "ask", "read")
+        for kind, expected in (
+            ({"origin_kind": "agent"}, [asked]),
+            ({"origin_kind": ""}, [nameless]),
+            ({}, None),
+        ):
+            listed = program.get("/requests", origin_id=id_, **kind)["requests"]
+            assert [one["id"] for one in listed] == (expected or [nameless, asked])
+        answer = program.post("/requests/withdraw", {"origin": {"kind": "agent", "id": id_}})
+        assert [one["request_id"] for one in answer["results"]] == [asked]
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({}, "origin"),
+            ({"origin": {"kind": "agent"}}, "origin.id"),
+            ({"origin": {"id": ""}}, "origin.id"),
+            ({"origin": {"id": "x" * 201}}, "origin.id"),
+            ({"origin": {"id": "7", "url": ""}}, "origin.url"),
+        ],
+    )
+    def test_what_breaks_a_rule_is_named(self, billing: User, body: Any, field: str) -> None:
+        problem = Program.of(billing, "ask").post("/requests/withdraw", body, 422)
+        assert fields_at_fault(problem) == [field]
+
+
+class TestOwn:
+    def test_they_are_found_with_the_scope_ask_alone(self, rita: User, billing: User) -> None:
+        first, second = ask(billing, key="a"), ask(billing, key="b")
+        ask(rita, key="a")
+        program = Program.of(billing, "ask")
+        assert _ids(program.get("/requests", asked="me")) == second + first
+        assert _ids(program.get("/requests", key="a")) == first
+        assert _ids(program.get("/requests", key="c")) == []
+        program.get("/requests", 403)
+        reader = Program.of(rita, "read")
+        assert len(_ids(reader.get("/requests"))) == 3
+        assert len(_ids(reader.get("/requests", asked="me"))) == 1
+
+    def test_a_kind_of_origin_needs_its_id(self, billing: User) -> None:
+        problem = Program.of(billing, "read").get("/requests", 422, origin_kind="agent")
+        assert fields_at_fault(problem) == ["origin_kind"]
+
+
+def _ids(page: Any) -> list[str]:
+    return [request["id"] for request in page["requests"]]
