@@ -58,6 +58,7 @@ ANEW = (
     ("journeys/test_api.py", "", "programs of docs/api.md, which have nothing of ours"),
     ("journeys/test_api_fuzzing.py", "test_the_api_answers_as_it_is_described", "another project's command"),
     ("journeys/test_auditor.py", "", "an auditor's shell, as in docs/audit.md"),
+    ("journeys/test_client.py", "", "programs of other machines, which have nothing of ours"),
     ("journeys/test_first_day.py", "", "an administrator's shell, as in docs/first-day.md"),
     (
         "journeys/test_terminal.py",

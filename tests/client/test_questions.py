@@ -1,0 +1,46 @@
+"""Keys and titles, and the body that is sent."""
+
+from __future__ import annotations
+
+import pytest
+from sayso_client import key_of, title_of
+from sayso_client.questions import body_of
+
+
+def test_a_key_has_all_its_parts_or_a_hash_of_them() -> None:
+    assert key_of("run", 7, "call-1") == "run:7:call-1"
+    long, other = key_of("x" * 300, 1), key_of("x" * 300, 2)
+    assert len(long) == len(other) == 200
+    assert long != other
+    assert long == key_of("x" * 300, 1)
+
+
+def test_a_title_is_one_line_of_two_hundred_characters_at_most() -> None:
+    assert title_of("  Send\n an\tmail ") == "Send an mail"
+    assert title_of("x" * 200) == "x" * 200
+    assert title_of("x" * 201) == "x" * 199 + "…"
+
+
+@pytest.mark.parametrize(
+    ("assignees", "sent"),
+    [
+        ("ann", {"users": ["ann"]}),
+        (("ann", "ben"), {"users": ["ann", "ben"]}),
+        ({"groups": ("finance",)}, {"groups": ["finance"]}),
+        ({"reviewers": True}, {"reviewers": True}),
+    ],
+)
+def test_who_decides_is_named_in_several_ways(assignees: object, sent: object) -> None:
+    body = body_of("approval", "Pay?", "k", {"assignees": assignees})
+    assert body == {"kind": "approval", "title": "Pay?", "key": "k", "assignees": sent}
+
+
+def test_what_is_left_out_is_not_sent_and_none_only_where_it_means_something() -> None:
+    terms = {"timeout": ..., "arguments": None, "origin": None, "choices": None, "default": None}
+    assert body_of("clarification", "Which?", "k", terms) == {
+        "kind": "clarification",
+        "title": "Which?",
+        "key": "k",
+        "default": None,
+    }
+    assert body_of("approval", "Pay?", "k", {"timeout": None})["timeout"] is None
