@@ -47,7 +47,7 @@ def address_of(name: str, **arguments: Any) -> str:
 def page_of(request_id: UUID | str) -> str:
     """Return the URL of a request's page, as `address_of` does, at a tenth of its cost."""
     urlconf = get_urlconf() or settings.ROOT_URLCONF
-    return _page_of_none(urlconf, approval_settings().url).replace(_NONE, str(request_id))
+    return _page_of_none(urlconf, own_url()).replace(_NONE, str(request_id))
 
 
 @lru_cache(maxsize=8)

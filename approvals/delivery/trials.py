@@ -9,10 +9,10 @@ from uuid import uuid4
 
 from django.core.mail import EmailMessage
 
-from approvals import queries
+from approvals import links, queries
 from approvals.conf import approval_settings
 from approvals.database.clock import database_now
-from approvals.delivery import addresses, chat, links, mail
+from approvals.delivery import addresses, chat, mail
 from approvals.delivery.messages import ChatMessage
 from approvals.delivery.notifications import UNREADABLE
 from approvals.delivery.webhooks.messages import signed

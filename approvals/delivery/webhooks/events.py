@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from approvals import queries
+from approvals import links, queries
 from approvals.conf import approval_settings
-from approvals.delivery import links
 from approvals.delivery.webhooks.messages import Message, secrets_of, secrets_of_group, signed
 from approvals.domain.masking import hide_headers
 from approvals.domain.payloads import canonical

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0021_delegations'),
+        ('approvals', '0025_changes_of_delegations'),
     ]
 
     operations = [
