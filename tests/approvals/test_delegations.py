@@ -33,6 +33,7 @@ from approvals.exceptions import (
 from approvals.management import accounts
 from approvals.models import AuditEntry, Delegation, HumanRequest, Notification, Response
 from approvals.queries import people_reads, permissions
+from approvals.queries.delegations import delegations_changed_since, next_change
 from approvals.queries.inbox import Inbox, Selection, Tab
 from approvals.queries.notices import notices
 from approvals.queries.requests import decidable_by
@@ -538,6 +539,37 @@ class TestTelling:
         assert [each.moot for each in notices([mine])] == ["The person has voted."]
         delegations.end(made)
         assert [each.moot for each in notices([mine])] == ["The person may not see the request any more."]
+
+
+class TestChanges:
+    """When somebody's rights change by a delegation, for those who show what people may decide."""
+
+    @both_databases
+    def test_the_next_is_the_first_that_begins_or_runs_out_by_itself(self, ada: User, bob: User) -> None:
+        now = database_now()
+        assert next_change(now) is None
+        make.delegation(ada, bob, starts_at=now, ends_at=now + 5 * HOUR)
+        assert next_change(now) == now + 5 * HOUR
+        coming = make.delegation(bob, ada, starts_at=now + 2 * HOUR, ends_at=now + 9 * HOUR)
+        assert next_change(now) == now + 2 * HOUR
+        assert next_change(now + 2 * HOUR) == now + 5 * HOUR
+        assert next_change(now + 5 * HOUR) == now + 9 * HOUR
+        delegations.end(coming)
+        assert next_change(now) == now + 5 * HOUR
+
+    @both_databases
+    def test_what_was_made_or_ended_since_is_found_each_time_in_another_version(
+        self, ada: User, bob: User
+    ) -> None:
+        start = database_now()
+        made = UUID(make.delegation(ada, bob))
+        assert delegations_changed_since(start) == {made: None}
+        assert delegations_changed_since(start + HOUR) == {}
+        ada.is_active = False
+        ada.save()
+        ended = delegations_changed_since(start)
+        assert ended.keys() == {made}
+        assert ended[made] is not None
 
 
 def until_somebody_waits() -> None:
