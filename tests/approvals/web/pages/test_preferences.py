@@ -64,7 +64,7 @@ def test_what_somebody_is_told_by_mail_is_chosen(client: Client, ann: User, sett
     settings.SAYSO_NOTIFY = "on"
     form = Page(client.get(PREFERENCES).text, "opens_next")
     chosen = {one["value"] for one in form.controls if one["name"] == "told" and one["checked"]}
-    assert chosen == {"opened", "reminder", "reassigned", "question"}
+    assert chosen == {"opened", "reminder", "reassigned", "escalated", "question"}
     form.pick("told", "closed", "opened")
     post(client, PREFERENCES, form.sent())
     assert queries.told_by_mail(ann.pk) == ["opened", "closed"]
