@@ -14,8 +14,10 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
 
 from approvals.admin.change_lists import ListAdmin, moment_column, moment_of
 from approvals.delivery import addresses
@@ -70,12 +72,14 @@ class DestinationAdmin(ListAdmin):
         tools = [("Add a destination…", reverse("admin:approvals_destination_add"))]
         return super().changelist_view(request, {"list_tools": tools, **(extra_context or {})})
 
+    @method_decorator(sensitive_post_parameters("address"))
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the form (GET), or save what it says (POST)."""
         return self._edit(request, None)
 
+    @method_decorator(sensitive_post_parameters("address"))
     def change_view(
         self,
         request: HttpRequest,

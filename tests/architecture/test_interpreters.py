@@ -13,6 +13,11 @@ ANEW = (
         "said_by_the_program",
         "the program of docs/audit.md",
     ),
+    (
+        "approvals/delivery/test_chat.py",
+        "test_nothing_of_it_is_imported_before_a_chat_is_written_to",
+        "what it has loaded",
+    ),
     ("approvals/process/test_forks.py", "", "a process that forks by itself"),
     (
         "approvals/testing/test_kit.py",

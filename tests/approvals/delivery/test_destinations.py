@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,6 +29,7 @@ from tests import factories as make
 from tests.approvals.delivery.webhooks.receiver import Posted, Receiver
 from tests.mail_server import MailServer, mail_server, send_by_smtp
 from tests.marks import both_databases
+from tests.processes import PROJECT
 from tests.told import look
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
@@ -174,6 +176,21 @@ class TestWebhooks:
         asked = hook.posted[0].json["data"]["request"]
         assert asked.keys() & {"arguments", "details"} == said
         assert "s3cret" not in json.dumps(asked)
+
+    async def test_the_document_shows_what_is_posted(self, team: Group, hook: Receiver) -> None:
+        document = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+        (block,) = re.findall(r"^<!-- told -->\n```json\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+        shown = json.loads(block)
+        await in_database(lambda: make.destination(team, "webhook", hook.url))
+        billing = await in_database(lambda: make.user("billing"))
+        asked = shown["data"]["request"]
+        terms: dict[str, Any] = {"arguments": asked["arguments"], "requester": billing}
+        request = await told(asked["title"], assignees=[team], **terms)
+        await deliver()
+        posted = hook.posted[0].json
+        theirs = {name: posted["data"]["request"][name] for name in ("opened_at", "deadline")}
+        asked |= {"id": request, "url": f"{URL}/requests/{request}/", **theirs}
+        assert posted == {**shown, "timestamp": posted["timestamp"]}
 
     async def test_it_goes_to_allowed_hosts_only_and_follows_redirects_to_no_others(
         self, ada: User, hook: Receiver
