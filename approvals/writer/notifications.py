@@ -355,10 +355,15 @@ def _note_failing(attempts: Sequence[Attempt[Due]], now: datetime) -> None:
         for attempt in tried
         if not attempt.answer.error and attempt.due.destination.failing_since is not None
     }
-    if failed:
-        Destination.objects.filter(pk__in=failed, failing_since=None).update(failing_since=now)
-    if reached - failed:
-        Destination.objects.filter(pk__in=reached - failed).update(failing_since=None)
+    _set_failing(Destination.objects.filter(pk__in=failed, failing_since=None), now)
+    _set_failing(Destination.objects.filter(pk__in=reached - failed), None)
+
+
+def _set_failing(destinations: QuerySet[Destination], since: datetime | None) -> None:
+    """Note this in the order in which all take locks; what another process has got, it is just noting."""
+    locked = destinations.select_for_update(skip_locked=True).order_by("pk")
+    if ids := list(locked.values_list("pk", flat=True)):
+        Destination.objects.filter(pk__in=ids).update(failing_since=since)
 
 
 def _let_mail_go(attempts: Sequence[Attempt[Due]], rows: Mapping[UUID, Notification], now: datetime) -> None:

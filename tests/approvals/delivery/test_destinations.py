@@ -18,12 +18,13 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from approvals import deciding
 from approvals.database import clock
+from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.delivery import addresses
 from approvals.delivery.notifications import NotificationCarrier
 from approvals.delivery.webhooks.messages import secrets_of, secrets_of_group
 from approvals.domain.commands import Actor
-from approvals.models import Destination, Notification
+from approvals.models import Destination, Notification, Preference
 from approvals.writer import notifications, outboxes
 from tests import factories as make
 from tests.approvals.delivery.webhooks.receiver import Posted, Receiver
@@ -333,6 +334,59 @@ class TestGroups:
         make.approval(assignees=[team])
         look()
         assert rows() == [("opened", "finance", "webhook")]
+
+
+class TestChats:
+    @pytest.fixture(autouse=True)
+    def schemes(self, settings: Settings) -> None:
+        settings.SAYSO_CHAT_SCHEMES, settings.SAYSO_LINKS = ["json"], "personal"
+
+    async def test_a_line_names_the_request_and_the_link_leads_to_log_in(
+        self, ada: User, team: Group, hook: Receiver
+    ) -> None:
+        for whose in (ada, team):
+            address = f"json://127.0.0.1:{hook.port}/told"
+            await in_database(make.destination, whose, "chat", address)
+        request = await told("Refund\u202e", assignees=[team])
+        await deliver()
+        assert len(hook.posted) == 2
+        for posted in hook.posted:
+            assert posted.json["title"] == "Approve or reject: Refund［U+202E］"  # noqa: RUF001
+            assert posted.json["message"] == f"{URL}/requests/{request}/"
+
+    async def test_what_is_too_much_for_an_hour_comes_as_one_line(
+        self, team: Group, hook: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(notifications, "AN_HOUR", 0)
+        address = f"json://127.0.0.1:{hook.port}/told"
+        await in_database(lambda: make.destination(team, "chat", address))
+        for _ in range(2):
+            await told(assignees=[team], timeout=None)
+        passed(3600)
+        await deliver()
+        (posted,) = hook.posted
+        assert posted.json["title"] == "2 messages about requests within an hour"
+        assert posted.json["message"] == f"{URL}/"
+
+
+class TestQuiet:
+    def test_a_daily_email_holds_back_no_webhook_and_quiet_hours_hold_back_both(self, ada: User) -> None:
+        soon = (database_now() + timedelta(hours=3)).replace(second=0, microsecond=0)
+        make.destination(ada, "webhook", "https://hooks.example.org/")
+        chosen = Preference.objects.create(user=ada, digest_at=soon.time())
+        make.approval(assignees=[ada], timeout=None)
+        look()
+        due = dict(Notification.objects.values_list("destination__kind", "due_at"))
+        assert due["email"] == soon
+        assert due["webhook"] <= database_now()
+        before = (soon - timedelta(hours=9)).time()
+        chosen.digest_at, chosen.quiet_from, chosen.quiet_until = None, before, soon.time()
+        chosen.save()
+        request = make.approval(assignees=[ada], timeout=None)
+        look()
+        night = Notification.objects.filter(request=request)
+        assert night.get(destination__kind="webhook").due_at == soon
+        assert night.get(destination__kind="email").due_at == soon + notifications.AFTER_OTHERS
 
 
 class TestOneAfterTheOther:
