@@ -24,12 +24,13 @@ from approvals.waiting.waiting_room import WaitingRoom
 from approvals.writer import notifications, watches
 
 TOPIC = "requests"
-# Watches in one look.
-AT_ONCE = 300
+# Watches in one look: few, for whoever decides one of these waits for its locks; and seconds to the next look
+# where there are more.
+AT_ONCE, PAUSE = 200, 0.1
 # Seconds without a change after which somebody looks, and after which they look in any case. Changes that
 # come close together are looked at together, which leaves the database to those who decide; and nobody is
 # told what is decided at once.
-GATHERING, LONGEST_GATHERING = 0.1, 1.0
+GATHERING, LONGEST_GATHERING = 0.25, 2.0
 # asyncio's clock stops while the machine is suspended.
 LONGEST_SLEEP = 15.0
 # Sleep when nothing waits: a hint tells of changes.
@@ -72,7 +73,10 @@ class Dispatcher:
                 pause = 0.0 if looked_at else await in_database(_pause)
             if pause:
                 await self._timer.sleep(pause)
-            await self._gather()
+            if looked_at < AT_ONCE:
+                await self._gather()
+            else:
+                await asyncio.sleep(PAUSE)
 
     async def _gather(self) -> None:
         """Wait until changes pause, within limits."""

@@ -42,7 +42,7 @@ TOPIC = "notifications"
 MAIL = "mail"
 # Under way in one process, and the seconds between two rounds: together they leave the database, and the
 # processor, to those who decide.
-AT_ONCE, GATHERING = 64, 0.2
+AT_ONCE, GATHERING = 64, 0.15
 # To one destination that is no mailbox, and to all of these: those that hang leave room for mail.
 AT_ONE_RECEIVER, OTHERS_AT_ONCE = 2, 8
 # A mailbox or chat gets so many in an hour, and the rest of it together.
