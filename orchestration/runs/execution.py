@@ -150,8 +150,10 @@ class Execution:
         if over is not None:
             return _ending_of(over)
         if isinstance(caught, Raised):
-            log.info("run failed run=%s", self.run_id, exc_info=caught.error)
-            return _ending_of(caught.error)
+            ending = _ending_of(caught.error)
+            if ending.status == RunStatus.FAILED:  # what people reject, or take back, is no fault of the code
+                log.info("run failed run=%s", self.run_id, exc_info=caught.error)
+            return ending
         return caught.value
 
     async def _run_contained(self, run: Run) -> Caught[Ending]:
