@@ -271,10 +271,10 @@ async def test_what_is_new_for_me_is_told_in_the_background(told: Page, ravi: Us
     assert await notices(told) == [["Pay [U+202E]txt", "Asked by nina", True]]
 
     for n in range(4):
-        await opened(f"Number {n}", assignees=[ravi])
+        await opened(f"Number {n}", assignees=[ravi], confidential=n == 1)
     await heard(told, "request_opened", 7)
     await expect(told).to_have_title("(6, 5 new) Inbox · Sayso")
-    assert (await notices(told))[1] == ["4 new requests", "Number 0\nNumber 1\nNumber 2", True]
+    assert (await notices(told))[1] == ["4 new requests", "Number 0\nA confidential request\nNumber 2", True]
 
     await deciding.adecide(make.actor(nina), first, "approve")
     await heard(told, "request_closed", 1)
@@ -286,17 +286,18 @@ async def test_what_is_new_for_me_is_told_in_the_background(told: Page, ravi: Us
 
 
 async def test_a_click_on_a_notification_opens_the_request(told: Page, ravi: User) -> None:
-    """Also of one that was opened while there was no connection, and that the list does not show."""
+    """Also of one that was opened while there was no connection, that the list does not show, and of which
+    the notification says nothing."""
     await look_away(told)
     await told.evaluate("socket.close()")
     await expect(told.locator(".pill")).to_have_text("Reconnecting")
-    request = await opened("Pay", assignees=[ravi])
+    request = await opened("Pay", assignees=[ravi], confidential=True)
     await told.evaluate("document.querySelector('[type=search]').value = 'nothing'")
     await told.clock.run_for(1000)
     await heard(told, "snapshot", 2)
     while not await notices(told):
         pass
-    assert await notices(told) == [["Pay", "Asked by a program", True]]
+    assert await notices(told) == [["A confidential request", "", True]]
     assert await told.evaluate("notices[0].tag") == request
     await told.evaluate("notices[0].dispatchEvent(new Event('click'))")
     await expect(told).to_have_url(re.compile(f"/requests/{request}/"))
