@@ -319,13 +319,16 @@ class TestGroups:
         assert body["data"]["to"] == {"group": "finance"}
 
     async def test_mail_to_a_group_names_it_and_can_not_be_unsubscribed_by_one_reader(
-        self, team: Group, smtp: MailServer
+        self, team: Group, smtp: MailServer, settings: Settings
     ) -> None:
+        """Nor has it a link that decides: it is for no one person."""
+        settings.SAYSO_LINKS = "personal"
         await in_database(lambda: make.destination(team, "email", "team@example.org"))
         await told(assignees=[team])
         await deliver()
         (letter,) = [one for one in smtp.taken if one["To"] == "team@example.org"]
         assert letter["List-Unsubscribe"] is None
+        assert "/d/" not in letter.as_string()
         assert "Sent to the group finance" in letter.get_body(("plain",)).get_content()  # type: ignore[attr-defined]
 
     def test_where_more_than_fifty_may_decide_only_groups_are_told(self, team: Group) -> None:

@@ -141,3 +141,13 @@ class TestNotifyTest:
         verify(hook.posted[2], secrets_of_group(team.pk))
         with pytest.raises(Misuse, match="There is no group 'crew'"):
             run("notify_test", "--group", "crew")
+
+
+class TestSecrets:
+    def test_the_secret_of_a_group_is_printed_alone(self) -> None:
+        team = make.group("team")
+        assert run("webhook_secret", "--group", "team")[0].split() == secrets_of_group(team.pk)
+        with pytest.raises(Misuse, match="There is no group 'crew'"):
+            run("webhook_secret", "--group", "crew")
+        with pytest.raises(Misuse, match="Name one account"):
+            run("webhook_secret", "--group", "team", "--installation")
