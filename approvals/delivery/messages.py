@@ -87,11 +87,7 @@ def compose_for_chat(notices: Sequence[Notice]) -> ChatMessage:
     """
     first = notices[0]
     if len(notices) == 1:
-        heading = _heading(Told(first.notification.event), first.request)
-        title = shorten(plain(first.request.title), TITLE_LIMIT)
-        return ChatMessage(
-            heading=heading, title=title, link=links.link_to("request", request_id=first.request.pk)
-        )
+        return ChatMessage(**_line(first))
     heading = f"{len(notices)} messages about requests within an hour"
     return ChatMessage(heading=heading, title="", link=links.link_to("inbox"))
 

@@ -39,11 +39,20 @@ def _body(notice: Notice) -> dict[str, Any]:
         "timestamp": queries.moment_on_the_wire(notification.created_at),
         "data": {
             "to": _to(notice),
-            "request": _request(notice.request),
-            **_comment(notice),
-            **_outcome(notice),
+            **(_that_it_is(notice) if notice.request.confidential else _words(notice)),
         },
     }
+
+
+def _that_it_is(notice: Notice) -> dict[str, Any]:
+    """Say of a confidential request where it is, and nothing else."""
+    request_id = str(notice.request.pk)
+    url = links.link_to("request", request_id=request_id)
+    return {"request": {"id": request_id, "url": url, "confidential": True}}
+
+
+def _words(notice: Notice) -> dict[str, Any]:
+    return {"request": _request(notice.request), **_comment(notice), **_outcome(notice)}
 
 
 def _to(notice: Notice) -> dict[str, str]:

@@ -178,6 +178,24 @@ class TestWebhooks:
         assert asked.keys() & {"arguments", "details"} == said
         assert "s3cret" not in json.dumps(asked)
 
+    async def test_of_a_confidential_request_it_says_only_where_it_is(
+        self, ada: User, hook: Receiver, settings: Settings
+    ) -> None:
+        settings.SAYSO_MESSAGE_DETAIL = "full"
+        await in_database(lambda: make.destination(ada, "webhook", hook.url))
+        request = await told("Dismiss Eve", requester=ada, assignees=[ada], confidential=True)
+        bob = await in_database(lambda: make.reviewer("bob"))
+        await in_database(deciding.reassign, make.actor(ada), request, ["bob"])
+        await in_database(deciding.comment, make.actor(bob), request, "Why Eve?", question=True)
+        await in_database(deciding.decide, make.actor(bob), request, "reject", comment="Not Eve.")
+        await in_database(look)
+        for _ in range(2):  # what is moot comes first
+            await deliver()
+        assert {posted.json["type"] for posted in hook.posted} >= {"request.question", "request.closed"}
+        where = {"id": request, "url": f"{URL}/requests/{request}/", "confidential": True}
+        for posted in hook.posted:
+            assert posted.json["data"] == {"to": {"user": "ada"}, "request": where}
+
     async def test_the_document_shows_what_is_posted(self, team: Group, hook: Receiver) -> None:
         document = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
         (block,) = re.findall(r"^<!-- told -->\n```json\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
@@ -356,6 +374,17 @@ class TestChats:
         for posted in hook.posted:
             assert posted.json["title"] == "Approve or reject: Refund［U+202E］"  # noqa: RUF001
             assert posted.json["message"] == f"{URL}/requests/{request}/"
+
+    async def test_of_a_confidential_request_it_says_only_that_it_waits(
+        self, team: Group, hook: Receiver
+    ) -> None:
+        address = f"json://127.0.0.1:{hook.port}/told"
+        await in_database(lambda: make.destination(team, "chat", address))
+        request = await told("Dismiss Eve", assignees=[team], confidential=True)
+        await deliver()
+        (posted,) = hook.posted
+        assert posted.json["title"] == "Waits for you: a confidential request"
+        assert posted.json["message"] == f"{URL}/requests/{request}/"
 
     async def test_what_is_too_much_for_an_hour_comes_as_one_line(
         self, team: Group, hook: Receiver, monkeypatch: pytest.MonkeyPatch
