@@ -30,6 +30,11 @@ ANEW = (
         "its end",
     ),
     (
+        "approvals/delivery/test_chat.py",
+        "test_nothing_of_it_is_imported_before_a_chat_is_written_to",
+        "what it has loaded",
+    ),
+    (
         "approvals/process/test_telemetry.py",
         "test_nothing_of_opentelemetry_is_loaded_then",
         "what it has loaded",
