@@ -69,6 +69,7 @@ def parameters_of(notification: Notification, ada: User, directory: Path) -> dic
         "request_id": notification.request_id,
         "notification_id": notification.pk,
         "delegation_id": make.delegation(ada, make.user()),
+        "destination_id": notification.destination_id,
         "token_id": token.pk,
         "callback_id": uuid4(),
         "run_id": OrchestrationManager().start("disk_cleanup", {"directory": str(directory)}, ada),

@@ -21,7 +21,7 @@ from approvals import deciding
 from approvals.admin.export import ExportForm, stream
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
-from approvals.models import ApiToken, AuditEntry, HumanRequest, Seal
+from approvals.models import ApiToken, AuditEntry, Delegation, Destination, HumanRequest, Seal
 from approvals.trail import exports, seals
 from approvals.web.edge import tokens
 from orchestration.models import DecidersOverride, Run
@@ -242,6 +242,8 @@ def a_row_of_each(settings: Settings) -> None:
     make.clarification()
     settings.SAYSO_NOTIFY = "on"
     told("Refund", assignees=[make.user()])
+    make.delegation(make.user(), make.user())
+    make.destination(make.group(), "webhook", "https://hooks.example.org/")
     seals.make(Ed25519PrivateKey.generate())
     tokens.issue(make.user().pk, "nightly job", ["ask"])
     now = database_now()
@@ -251,8 +253,8 @@ def a_row_of_each(settings: Settings) -> None:
 @pytest.mark.usefixtures("a_row_of_each")
 @pytest.mark.parametrize("model", dict.fromkeys(RECORDS), ids=lambda model: model.__name__)
 def test_nobody_adds_changes_or_deletes_a_record(model: Any) -> None:
-    """Superusers included; and no list offers it. Tokens are made, by a form that has their own rules."""
-    made = model is ApiToken
+    """Superusers included; and no list offers it. What is made has a form with rules of its own."""
+    made = model in {ApiToken, Delegation, Destination}
     boss = make.user("boss", is_staff=True, is_superuser=True)
     request = RequestFactory().get("/")
     request.user = boss

@@ -71,6 +71,7 @@ def test_it_carries_the_outcome_as_it_is_on_the_wire(due: Due) -> None:
                 "decided_at": "2026-11-22T09:30:00Z",
                 "timed_out": False,
                 "withdrawn": False,
+                "url": f"/requests/{due.outcome.request_id}/",
             },
         },
     }
