@@ -19,7 +19,14 @@ from approvals.domain import term_rules as rules
 from approvals.domain.escalation import MOST_STEPS, check_escalation
 from approvals.domain.lifecycle import DEFAULT_ANSWER, REMOVED, Kind, Severity, Verdict
 from approvals.domain.payloads import LONGEST_DURATION, canonical, check_text
-from approvals.domain.term_rules import HIGHLIGHT_LIMIT, OMITTED, REMIND_AT, TITLE_LIMIT
+from approvals.domain.term_rules import (
+    HIGHLIGHT_LIMIT,
+    LINKS_LIMIT,
+    METADATA_LIMIT,
+    OMITTED,
+    REMIND_AT,
+    TITLE_LIMIT,
+)
 from approvals.exceptions import InvalidRequest
 
 KEY_LIMIT = 200
@@ -125,6 +132,34 @@ class RequestTerms:
         limits={"max_length": DETAILS_LIMIT},
         removed="",
         large=True,
+    )
+    context: str = _term(
+        "Markdown of what is worth knowing beside it, which its page shows folded: a conversation, a diff.",
+        "",
+        places=_BESIDE,
+        limits={"max_length": DETAILS_LIMIT},
+        removed="",
+        large=True,
+        since=5,
+    )
+    links: list[dict[str, str]] = _term(
+        f"Links that its page shows, each with `title` and `url`, {LINKS_LIMIT} at most.",
+        [],
+        places=_BESIDE,
+        limits={"max_length": LINKS_LIMIT},
+        removed=[],
+        large=True,
+        since=5,
+        rule=rules.check_links,
+    )
+    metadata: dict[str, str] = _term(
+        f"Texts of your own by name, {METADATA_LIMIT} at most: given back with the outcome.",
+        {},
+        places=_BESIDE,
+        removed={},
+        large=True,
+        since=5,
+        rule=rules.check_metadata,
     )
     severity: Severity = _term(
         "How much it matters: `high` is marked in lists and on its page, where whoever approves it first says"
@@ -320,6 +355,9 @@ class CommonTerms(TypedDict, total=False):
     """The terms of both kinds as callers give them, beside the title; TERMS says what they mean."""
 
     details: str
+    context: str
+    links: Sequence[Mapping[str, str]]
+    metadata: Mapping[str, str]
     severity: str
     requester: Any
     assignees: Collection[Any]

@@ -23,6 +23,13 @@ ORIGIN_LIMIT = 200
 # How many arguments fit on the one line of a list, and how long their names may be there.
 HIGHLIGHT_LIMIT = 6
 HIGHLIGHT_NAME_LIMIT = 100
+# Links beside a request, and characters of the address of one.
+LINKS_LIMIT = 20
+LINK_LIMIT = 2000
+# Pairs of the asker's own, and characters of a name and of a value.
+METADATA_LIMIT = 64
+METADATA_NAME_LIMIT = 64
+METADATA_VALUE_LIMIT = 500
 # The share of its time after which those are reminded who have not decided.
 REMIND_AT = 0.8
 
@@ -156,6 +163,42 @@ def check_default(default: Any, said: Mapping[str, Any]) -> Any:
     if not isinstance(default, str):
         raise InvalidRequest("default must be text, as the answer will be.", field="default")
     return default
+
+
+def check_links(links: Any, said: Mapping[str, Any] = {}) -> list[dict[str, str]]:
+    """Return links as they are shown, each with a title and a url."""
+    if not isinstance(links, list):
+        raise InvalidRequest("links must be a list of links, each with title and url.", field="links")
+    if len(links) > LINKS_LIMIT:
+        rule = f"must have at most {LINKS_LIMIT} links, not {len(links):,}"
+        raise InvalidRequest(f"links {rule}.", field="links")
+    return [_check_link(link, f"links[{at}]") for at, link in enumerate(links)]
+
+
+def _check_link(link: Any, field: str) -> dict[str, str]:
+    if not isinstance(link, dict) or link.keys() != {"title", "url"}:
+        raise InvalidRequest(f"{field} must have title and url, and nothing else.", field=field)
+    title = check_text(
+        link["title"], f"{field}.title", max_length=TITLE_LIMIT, required=True, one_line=True, seen=True
+    )
+    url = check_text(link["url"], f"{field}.url", max_length=LINK_LIMIT, required=True, one_line=True)
+    if not url.startswith(("https://", "http://")):
+        raise InvalidRequest(f"{field}.url must begin with https:// or http://.", field=f"{field}.url")
+    return {"title": title, "url": url}
+
+
+def check_metadata(metadata: Any, said: Mapping[str, Any] = {}) -> dict[str, str]:
+    """Return the pairs; what they mean is the asker's own."""
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, dict):
+        raise InvalidRequest("metadata must be an object of texts.", field="metadata")
+    if len(metadata) > METADATA_LIMIT:
+        rule = f"must have at most {METADATA_LIMIT} pairs, not {len(metadata):,}"
+        raise InvalidRequest(f"metadata {rule}.", field="metadata")
+    for name, value in metadata.items():
+        check_text(name, "metadata", max_length=METADATA_NAME_LIMIT, required=True, one_line=True)
+        check_text(value, f"metadata.{name}", max_length=METADATA_VALUE_LIMIT)
+    return metadata
 
 
 def check_origin(origin: Any, said: Mapping[str, Any] = {}) -> dict[str, str]:

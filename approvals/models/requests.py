@@ -29,6 +29,9 @@ class HumanRequest(OnRecord):
     kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
     title = models.CharField(max_length=TITLE_LIMIT)
     details = models.TextField(blank=True)
+    context = models.TextField(blank=True, default="", db_default="")
+    links = JSONText(default=list, db_default=[])
+    metadata = JSONText(default=dict, db_default={})
     severity = models.CharField(
         max_length=16,
         choices=[(severity.value, severity.value) for severity in Severity],

@@ -22,6 +22,7 @@ from approvals.queries.lookups import (
     ask_for_open_requests,
     changed_since,
     due_steps,
+    echoes,
     next_due,
     open_requests_of,
     origin_names,
@@ -49,6 +50,7 @@ from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_o
 from approvals.queries.request_rows import ask_for_rows
 from approvals.queries.requests import OriginFilter, as_id, id_or_none, unknown_request, with_people
 from approvals.queries.serialization import (
+    echo_of,
     moment_on_the_wire,
     on_the_wire,
     outcome_of,
@@ -104,6 +106,8 @@ __all__ = [
     "destinations_of_group",
     "discussed",
     "due_steps",
+    "echo_of",
+    "echoes",
     "has_responded",
     "history",
     "id_or_none",

@@ -21,7 +21,7 @@ from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.models import HumanRequest, Notification, NotificationStatus
 from approvals.queries import large_columns, origin_resolvers
 from approvals.queries.requests import as_id, with_people
-from approvals.queries.serialization import recorded_outcome
+from approvals.queries.serialization import ECHOED, echo_of, recorded_outcome
 
 
 def requests_by_id(ids: Collection[UUID | str], *, light: bool = False) -> list[HumanRequest]:
@@ -34,6 +34,12 @@ def outcomes(ids: Collection[UUID], *, only_closed: bool = False) -> dict[UUID, 
     """Return the outcomes of these requests, or of those that are closed, by id; unknown ids are left out."""
     statement = _outcomes_statement(connection.vendor, only_closed=only_closed)
     return dict(map(_read_outcome, execute(statement, [bulk.values(ids)]).rows()))
+
+
+def echoes(ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Return what the askers of these requests get back with the outcome, by id."""
+    asked = HumanRequest.objects.filter(pk__in=ids).only(*ECHOED)
+    return {request.pk: echo_of(request) for request in asked}
 
 
 def count_on_record(ids: Collection[UUID]) -> tuple[int, datetime | None]:

@@ -18,6 +18,8 @@ from approvals.queries.named_in_steps import names_for
 LARGE_IN_REQUEST = frozenset(
     {term.name for term in terms_in(Place.WIRE) if term.large} | {"assignees", "origin"}
 )
+# What an asker gets back with the outcome.
+ECHOED = ("origin", "metadata", "context", "links")
 LARGE_IN_OUTCOME = frozenset({"answer", "arguments", "comment"})
 _OUTCOME = tuple(one.name for one in fields(Outcome))
 
@@ -81,6 +83,11 @@ def outcome_on_the_wire(outcome: Outcome) -> dict[str, Any]:
         "decided_at": moment_on_the_wire(outcome.decided_at),
         "url": links.page_of(outcome.request_id),
     }
+
+
+def echo_of(request: Any) -> dict[str, Any]:
+    """Return what an asker gets back with the outcome, as it was asked."""
+    return {name: _REQUEST[name](request) for name in ECHOED}
 
 
 def outcome_summary_on_the_wire(outcome: Outcome) -> dict[str, Any]:

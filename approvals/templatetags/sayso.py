@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms, template
 from django.conf import settings
@@ -86,6 +87,12 @@ def iso(moment: datetime) -> str:
 @register.filter
 def markdown(text: str) -> SafeString:
     return SafeString(render(text))
+
+
+@register.filter
+def host_of(url: str) -> str:
+    """Return where a link leads, so that its title can't hide it."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 @register.filter

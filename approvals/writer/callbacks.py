@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -45,6 +46,8 @@ class Due(outboxes.Due):
     requester_id: int | None
     key: str
     outcome: Outcome
+    beside: dict[str, Any]
+    """What the asker gets back with it."""
 
     @property
     def receiver(self) -> str:
@@ -101,6 +104,7 @@ class CallbackOutbox(outboxes.Outbox[Due]):
                 requester_id=row.request.requester_id,
                 key=row.request.key,
                 outcome=queries.outcome_of(row.request),
+                beside=queries.echo_of(row.request),
                 claimed_at=now,
                 claimed_until=until,
             )

@@ -22,9 +22,15 @@ class Terms(TypedDict, total=False):
     """
 
     details: str
+    context: str
+    links: Iterable[Mapping[str, str]]
+    metadata: Mapping[str, str]
     assignees: Assignees | None
     timeout: float | EllipsisType | None
     severity: str
+    escalation: Iterable[Mapping[str, Any]]
+    remind: float | None
+    confidential: bool
     origin: Mapping[str, str] | None
     callback_url: str
 
@@ -76,7 +82,7 @@ def body_of(kind: str, title: str, key: str, terms: Mapping[str, Any]) -> dict[s
             del said[name]
     if said.get("arguments", "") is None:
         del said["arguments"]
-    for name in ("choices", "highlight"):
+    for name in ("choices", "highlight", "links", "escalation"):
         if name in said and not isinstance(said[name], Mapping | str):
             said[name] = list(said[name])
     body = {name: to_json(value, name) for name, value in said.items()}

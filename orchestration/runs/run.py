@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Never, cast
 from uuid import UUID
 
@@ -89,6 +90,9 @@ class Run:
         *,
         arguments: dict[str, Any] | None = None,
         details: str = "",
+        context: str = "",
+        links: Sequence[Mapping[str, str]] = (),
+        metadata: Mapping[str, str] = MappingProxyType({}),
         assignees: Collection[Any] | None = None,
         severity: str = "normal",
         highlight: Sequence[str] = (),
@@ -107,12 +111,14 @@ class Run:
         """Wait until `arguments` are approved and return the outcome; raise Rejected, which has it, if not.
 
         `outcome.arguments` is what was approved: the approver may edit it if `editable`. `timeout` is in
-        seconds. `severity` is "normal" or "high"; lists show the arguments that `highlight` names, else the
-        first two. `assignees` and `four_eyes` omitted: as an administrator has set them for the
-        orchestration, else as it was registered, else the owner and False. REVIEWERS names any reviewer,
-        OWNER the run's owner. `escalation` says who decides as well, or instead, if nobody has after a while;
-        omitted: as the orchestration was registered. `remind` is the share of the time after which who has
-        not decided is reminded; None: never. What is `confidential` has no word in messages to people.
+        seconds. `context` is Markdown that the page shows folded, `links` have a title and a url each,
+        `metadata` are texts of your own. `severity` is "normal" or "high"; lists show the arguments that
+        `highlight` names, else the first two. `assignees` and `four_eyes` omitted: as an administrator has
+        set them for the orchestration, else as it was registered, else the owner and False. REVIEWERS names
+        any reviewer, OWNER the run's owner. `escalation` says who decides as well, or instead, if nobody
+        has after a while; omitted: as the orchestration was registered. `remind` is the share of the time
+        after which who has not decided is reminded; None: never. What is `confidential` has no word in
+        messages to people.
         Raises Withdrawn where the request was withdrawn.
 
         If this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn. With
@@ -123,6 +129,7 @@ class Run:
         """
         terms = {
             "arguments": arguments,
+            **_beside(context, links, metadata),
             "severity": severity,
             "remind": remind,
             "confidential": confidential,
@@ -160,6 +167,9 @@ class Run:
         schema: dict[str, Any] | None = None,
         default: Any = OMITTED,
         details: str = "",
+        context: str = "",
+        links: Sequence[Mapping[str, str]] = (),
+        metadata: Mapping[str, str] = MappingProxyType({}),
         assignees: Collection[Any] | None = None,
         severity: str = "normal",
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
@@ -172,10 +182,12 @@ class Run:
     ) -> Any:
         """Ask a question and return the answer; raise TimedOut where there is none in time and no default.
 
-        `assignees`, `severity`, `timeout`, `escalation`, `remind`, `confidential`, `keep_open` and
-        `on_question` are as for `approve`. Raises Withdrawn where the question was withdrawn.
+        What is said beside the question, `assignees`, `severity`, `timeout`, `escalation`, `remind`,
+        `confidential`, `keep_open` and `on_question` are as for `approve`. Raises Withdrawn where the
+        question was withdrawn.
         """
         terms = {
+            **_beside(context, links, metadata),
             "severity": severity,
             "remind": remind,
             "confidential": confidential,
@@ -406,6 +418,10 @@ class Run:
     ) -> None:
         """Show the state of a step of the plan. A step that is over stays so, unless a new plan is shown."""
         await self._progress.mark(index, state, note, request_id)
+
+
+def _beside(context: str, links: Sequence[Mapping[str, str]], metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {"context": context, "links": [dict(link) for link in links], "metadata": dict(metadata)}
 
 
 def _plain_choices(choices: Collection[str] | None) -> Any:

@@ -26,8 +26,8 @@ ADDITIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "approvals.domain.request_terms": (
         ("\n    requester_id: ", DECLARED),
         (
-            "\n    details: str\n    severity: str",
-            "\n    details: str\n    urgency: str\n    severity: str",
+            "\n    details: str\n    context: str",
+            "\n    details: str\n    urgency: str\n    context: str",
         ),
     ),
     "approvals.models.requests": (("\n    status = ", COLUMN),),

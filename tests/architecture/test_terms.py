@@ -75,8 +75,8 @@ RULES: Mapping[str, tuple[str, str]] = {
         "requester origin",
     ),
     "approvals/queries/serialization.py": (
-        "people by name, those of steps, too; an outcome's arguments and verdict; an origin may be long",
-        "requester assignees arguments on_timeout origin escalation",
+        "people by name, those of steps, too; an outcome's arguments and verdict; what askers get back",
+        "requester assignees arguments on_timeout origin escalation context links metadata",
     ),
     "approvals/queries/visibility.py": (
         "what a shortened id may mean, for people; what else an origin asks",

@@ -42,7 +42,7 @@ class Message:
 
 def message_of(due: Due) -> Message:
     """Return the signed message of a callback that is due."""
-    outcome = queries.outcome_on_the_wire(due.outcome)
+    outcome = queries.outcome_on_the_wire(due.outcome) | due.beside
     body = canonical(
         {
             "type": TYPE,

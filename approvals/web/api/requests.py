@@ -24,6 +24,7 @@ from approvals.web.api.paging import cursor_after, place_of
 from approvals.web.api.wire import (
     CommentOnTheWire,
     Comments,
+    EchoedOutcome,
     History,
     OutcomeOnTheWire,
     PageOfRequests,
@@ -105,7 +106,7 @@ def get_request(request: HttpRequest, request_id: RequestId) -> HttpResponse:
 
 @router.get(
     "/requests/{request_id}/outcome",
-    response={200: OutcomeOnTheWire, 202: OutcomeOnTheWire},
+    response={200: EchoedOutcome, 202: EchoedOutcome},
     **described("Wait for the outcome", "unknown_request"),
 )
 def get_outcome(
@@ -118,12 +119,13 @@ def get_outcome(
     """
     asked = _find_request(request, request_id)
     outcome = queries.outcome_of(asked)
+    told = queries.outcome_on_the_wire(outcome) | queries.echo_of(asked)
     if outcome.closed:
-        return _outcome(outcome)
+        return _answer(told)
     if patience.wait:
         token_id = caller_of(request, *Scope).token_id
         hold_answer(request, request_id=asked.pk, seconds=patience.wait, token_id=token_id)
-    return _answer(queries.outcome_on_the_wire(outcome), HTTPStatus.ACCEPTED)
+    return _answer(told, HTTPStatus.ACCEPTED)
 
 
 @router.get(

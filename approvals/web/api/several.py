@@ -57,8 +57,12 @@ def get_outcomes(request: HttpRequest, body: schemas.AnyOutcome) -> HttpResponse
     """
     caller = caller_of(request, Scope.READ, Scope.ASK)
     found = queries.outcomes_for(caller.user_id, body.ids, own=Scope.READ not in caller.scopes)
+    echoes = queries.echoes([UUID(outcome.request_id) for outcome in found.outcomes])
     answer = {
-        "outcomes": [queries.outcome_on_the_wire(outcome) for outcome in found.outcomes],
+        "outcomes": [
+            queries.outcome_on_the_wire(outcome) | echoes[UUID(outcome.request_id)]
+            for outcome in found.outcomes
+        ],
         "left": [str(request_id) for request_id in found.left],
         "unknown": found.unknown,
     }

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.config import JsonDict
 
-from approvals.domain.request_terms import Place, Term, terms_in
+from approvals.domain.request_terms import TERMS, Place, Term, terms_in
+from approvals.queries.serialization import ECHOED
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -168,6 +169,15 @@ class OutcomeOnTheWire(BaseModel):
     url: str = Field(description=URL_ABOUT, json_schema_extra={"format": "uri-reference"})
 
 
+@with_terms([TERMS[name] for name in ECHOED], _wire_field)
+class EchoedOutcome(OutcomeOnTheWire):
+    """The outcome for who asked, with what they said beside the question."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [OUTCOME_EXAMPLE | {name: APPROVAL_EXAMPLE[name] for name in ECHOED}]}
+    )
+
+
 class PageOfRequests(BaseModel):
     """Newest first. `next` is the `cursor` of the following page; null: there is none."""
 
@@ -201,7 +211,7 @@ class DecisionResults(BaseModel):
 class Outcomes(BaseModel):
     """Of those that were named: the outcomes that there are, whom to ask for again, and who is unknown."""
 
-    outcomes: list[OutcomeOnTheWire] = Field(description="Those that are closed, as many as fit into 1 MiB.")
+    outcomes: list[EchoedOutcome] = Field(description="Those that are closed, as many as fit into 1 MiB.")
     left: list[str] = Field(description="Ids to ask for again: they are pending, or did not fit.")
     unknown: list[str] = Field(description="Ids of no request that the caller may see.")
 

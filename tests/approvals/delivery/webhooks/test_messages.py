@@ -47,6 +47,7 @@ def due() -> Due:
         requester_id=7,
         key="refund-812",
         outcome=outcome,
+        beside={"origin": {}, "metadata": {"tenant": "acme"}, "context": "", "links": []},
         claimed_at=now,
         claimed_until=now + CLAIM,
     )
@@ -72,6 +73,10 @@ def test_it_carries_the_outcome_as_it_is_on_the_wire(due: Due) -> None:
                 "timed_out": False,
                 "withdrawn": False,
                 "url": f"/requests/{due.outcome.request_id}/",
+                "origin": {},
+                "metadata": {"tenant": "acme"},
+                "context": "",
+                "links": [],
             },
         },
     }

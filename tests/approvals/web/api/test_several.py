@@ -44,6 +44,23 @@ class TestOutcomes:
         assert [(one["request_id"], one["comment"]) for one in answer["outcomes"]] == [(closed, "fine")]
         assert (answer["left"], answer["unknown"]) == ([pending], [foreign, "x"])
 
+    def test_who_asked_gets_back_what_they_said_beside_the_question(self, rita: User, billing: User) -> None:
+        said: dict[str, Any] = {
+            "origin": {"kind": "agent", "id": "run-7"},
+            "metadata": {"tenant": "acme"},
+            "context": "*Twice.*",
+            "links": [{"title": "The order", "url": "https://shop.example/812"}],
+        }
+        program = Program.of(billing, "ask")
+        request = program.ask(**said)
+        assert {name: request[name] for name in said} == said
+        at = f"/requests/{request['id']}/outcome"
+        assert program.get(at, 202).items() >= said.items()
+        deciding.decide(make.actor(rita), request["id"], "approve")
+        assert program.get(at).items() >= said.items()
+        (outcome,) = program.post("/outcomes", {"ids": [request["id"]]})["outcomes"]
+        assert outcome.items() >= said.items()
+
     def test_nobody_is_held_up_while_something_can_be_told(self, billing: User) -> None:
         (pending,) = ask(billing)
         answer = Program.of(billing, "ask").post("/outcomes", {"ids": [pending, NOWHERE], "wait": 60})

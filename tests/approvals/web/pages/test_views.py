@@ -634,6 +634,23 @@ class TestRequest:
         assert "Still to vote any reviewer; 2 are enough" in text(reviewers[0].get(page(any_two)))
 
     @both_databases
+    def test_what_is_said_beside_it_is_shown_and_links_say_where_they_lead(
+        self, client: Client, ravi: User
+    ) -> None:
+        request = make.approval(
+            assignees=[ravi],
+            context="A *long* talk <script>",
+            links=[{"title": "The order", "url": "https://shop.example:8443/812?a=1"}],
+            metadata={"tenant": "acme"},
+        )
+        response = client.get(page(request))
+        shown = response.content.decode()
+        assert '<a href="https://shop.example:8443/812?a=1" rel="noopener noreferrer">The order</a>' in shown
+        assert "shop.example:8443" in text(response)
+        assert "<summary>Context</summary>" in shown
+        assert "A <em>long</em> talk &lt;script&gt;" in shown
+        assert "acme" in text(response)
+
     def test_other_open_requests_of_the_same_origin_are_linked(self, client: Client, ravi: User) -> None:
         """Those that this person may see, and not what names the same id in another kind of origin."""
         origin = {"kind": "job", "id": "j" * 120}
