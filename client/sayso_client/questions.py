@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from types import EllipsisType
 from typing import Any, TypeAlias, TypedDict
@@ -71,6 +72,17 @@ def title_of(text: str) -> str:
     """Return the text as a title: in one line, cut at 200 characters with an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= TITLE_LIMIT else f"{line[: TITLE_LIMIT - 1]}…"
+
+
+def title_of_call(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return a title for a tool's call: its name and arguments, cut as `title_of` cuts, all of it visible."""
+    shown = ", ".join(f"{each}={json.dumps(value, ensure_ascii=False)}" for each, value in arguments.items())
+    return title_of(visible(f"{name}({shown})"))
+
+
+def visible(text: str) -> str:
+    """Return the text with characters that can't be seen, line ends too, as escapes."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def body_of(kind: str, title: str, key: str, terms: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sayso_client import key_of, title_of
-from sayso_client.questions import body_of
+from sayso_client.questions import body_of, title_of_call
 
 
 def test_a_key_has_all_its_parts_or_a_hash_of_them() -> None:
@@ -19,6 +19,14 @@ def test_a_title_is_one_line_of_two_hundred_characters_at_most() -> None:
     assert title_of("  Send\n an\tmail ") == "Send an mail"
     assert title_of("x" * 200) == "x" * 200
     assert title_of("x" * 201) == "x" * 199 + "…"
+
+
+def test_a_title_of_a_call_shows_its_arguments_and_what_can_not_be_seen() -> None:
+    assert title_of_call("pay", {"to": "Zoë", "n": [2**60]}) == f'pay(to="Zoë", n=[{2**60}])'
+    assert title_of_call("run\n", {"command": "ls\u202e \x1b\n"}) == (
+        'run\\n(command="ls\\u202e \\u001b\\n")'
+    )
+    assert len(title_of_call("pay", {"to": "x" * 300})) == 200
 
 
 @pytest.mark.parametrize(
