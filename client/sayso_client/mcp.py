@@ -21,6 +21,7 @@ import anyio
 import httpx
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import TransportSecuritySettings
 
 from sayso_client.answers import Asked, Outcome
 from sayso_client.clients import AsyncRequest, AsyncSayso
@@ -46,7 +47,7 @@ INSTRUCTIONS = (
 class Tools:
     """The tools, each a method whose docstring the model reads.
 
-    `token` may be None where HTTP clients send their own. `terms` are those of all requests.
+    `token` is None over HTTP, where each client sends its own. `terms` are those of all requests.
     """
 
     def __init__(
@@ -165,11 +166,11 @@ class Tools:
             raise
 
     def _sayso(self, ctx: Context) -> AsyncSayso:
-        """Act by the token that an HTTP client sends, else by this process's own."""
+        """Act by this process's token, over HTTP by the client's."""
         scheme, _, sent = (ctx.headers or {}).get("authorization", "").partition(" ")
         token = sent.strip() if scheme.lower() == "bearer" else self._token
         if not token:
-            raise ToolError("No token: send one as Authorization: Bearer, or set SAYSO_TOKEN for sayso-mcp.")
+            raise ToolError("No token: send one of Sayso, as Authorization: Bearer sayso_…")
         return AsyncSayso(self._url, token, http=self._http, give_up_after=GIVE_UP_AFTER)
 
     def _named(self, ctx: Context, key: str) -> dict[str, Any]:
@@ -230,11 +231,16 @@ def _told(outcome: Outcome) -> dict[str, Any]:
     return {**told, "approved": outcome.approved, **changed}
 
 
-def make_server(tools: Tools) -> MCPServer:
-    """Return an MCP server with these tools."""
+def run(tools: Tools, address: tuple[str, int] | None) -> None:
+    """Serve these tools at an address over HTTP, or over stdio, until the client or a signal ends it."""
     server = MCPServer("sayso", instructions=INSTRUCTIONS, log_level="WARNING")
     for tool in (tools.ask_approval, tools.ask_person, tools.check, tools.withdraw):
         server.add_tool(tool, description=inspect.getdoc(tool))
     # Claude Code takes one block of text, and nothing structured.
     server.add_tool(tools.permit, description=inspect.getdoc(tools.permit), structured_output=False)
-    return server
+    if address is None:
+        server.run()
+    else:
+        # A web page that has got here under another name can do nothing: it has no token to send.
+        any_name = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+        server.run("streamable-http", host=address[0], port=address[1], transport_security=any_name)

@@ -28,10 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["gate"]:
         return _run_gate(given[1:])
     options = _parser().parse_args(given)
-    token = os.environ.get("SAYSO_TOKEN")
+    token = None if options.http else os.environ.get("SAYSO_TOKEN")
     try:
-        AsyncSayso(options.url, token or ("of each client" if options.http else None))
-        from sayso_client.mcp import Tools, make_server
+        AsyncSayso(options.url, "of each client" if options.http else token)
+        from sayso_client.mcp import Tools, run
     except NotSetUp as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
@@ -39,13 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     assignees = {name: named for name in ("users", "groups") if (named := getattr(options, name))}
     terms = {"timeout": options.timeout, "assignees": assignees}
     said = {name: value for name, value in terms.items() if value}
-    tools = Tools(options.url, token, run=options.run, patience=options.patience, terms=said)
-    server = make_server(tools)
-    if options.http:
-        host, port = options.http
-        server.run("streamable-http", host=host, port=port)
-    else:
-        server.run()
+    run(Tools(options.url, token, run=options.run, patience=options.patience, terms=said), options.http)
     return 0
 
 
@@ -98,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sayso-mcp",
         description="Let a model ask people: an MCP server, over stdio unless --http is given.",
-        epilog="It asks by the token SAYSO_TOKEN. For the gate: sayso-mcp gate --help.",
+        epilog="It asks by SAYSO_TOKEN, over HTTP by the client's token. The gate: sayso-mcp gate --help.",
     )
     _add_common(parser)
     parser.add_argument("--http", type=_address, metavar="[HOST:]PORT", help="serve streamable HTTP at /mcp")

@@ -143,10 +143,10 @@ async def test_a_killed_server_finds_its_requests_again(connect: Connect, review
         assert request_id == after
         await reviewer.decide(after, "approve")
         assert said(await call)["approved"] is True
-    async with connect("--patience", "0.05") as client:
+    async with connect("--timeout", "0.2") as client:
         anew = await answer(client, "ask_approval", title="Pay?", arguments={}, key="after")
-        assert anew["status"] == "pending"
         assert anew["request_id"] != after
+        assert (anew["approved"], anew["reason"]) == (False, "Nobody decided in time.")
 
 
 async def test_programs_ask_whether_a_tool_may_run(connect: Connect, reviewer: AsyncSayso) -> None:
@@ -174,12 +174,16 @@ async def test_programs_ask_whether_a_tool_may_run(connect: Connect, reviewer: A
         call.cancel()
         outcome = await reviewer.wait(request_id)
         assert outcome.reason() == "The question was taken back: The program does not wait any more."
+        last, request_id = await begin(client, "permit", **asked, tool_use_id="toolu_4")
+    assert (await reviewer.wait(request_id)).withdrawn
+    with pytest.raises(Exception, match=r"(?i)closed"):
+        await last
 
 
 async def test_clients_over_http_act_each_as_themselves(
     server: Server, asking: str, reviewer: AsyncSayso
 ) -> None:
-    """With tokens of their own. Only those that name the same run share its keys."""
+    """With tokens of their own, under any name of the host. Only those that name one run share its keys."""
     port = free_port()
     command = [*COMMAND, "--http", str(port), "--patience", "0.05"]
     url = f"http://127.0.0.1:{port}/mcp"
@@ -187,12 +191,14 @@ async def test_clients_over_http_act_each_as_themselves(
     @asynccontextmanager
     async def connected(mode: str = "auto", **headers: str) -> AsyncIterator[Client]:
         async with (
-            create_mcp_http_client(headers) as http,
+            create_mcp_http_client({"Host": "mcp.example", **headers}) as http,
             Client(streamable_http_client(url, http_client=http), mode=mode) as client,
         ):
             yield client
 
-    with Process(command, environment=environment_of(server), name="sayso-mcp") as process:
+    with Process(
+        command, environment=environment_of(server, SAYSO_TOKEN=asking), name="sayso-mcp"
+    ) as process:
         with httpx.Client() as http:
             while not answers(http, url):
                 process.wait_briefly(0.05)

@@ -43,9 +43,10 @@ done = []
 
 
 @server.tool(structured_output=False)
-def look(order: int) -> str:
+def look(order: int, note: str = "") -> str:
     """Look an order up."""
-    return json.dumps({"order": order, "done": done, "token": os.environ.get("SAYSO_TOKEN")})
+    token = os.environ.get("SAYSO_TOKEN")
+    return json.dumps({"order": order, "note": note, "done": done, "token": token})
 
 
 @server.tool(structured_output=False)
@@ -117,7 +118,8 @@ async def test_calls_that_the_policy_names_wait_for_people(
         order = 2**60
         call, request_id = await begin(client, "refund", order=order, amount="12.40")
         other, other_id = await begin(client, "close", order=order)
-        assert await answer(client, "look", order=order) == {"order": order, "done": [], "token": None}
+        looked = {"order": order, "note": "é" * 300_000}
+        assert await answer(client, "look", **looked) == {**looked, "done": [], "token": None}
         asked = await reviewer.get(request_id)
         assert asked.title == f"Refund 12.40 for order {order}"
         assert asked.raw["arguments"] == {"order": str(order), "amount": "12.40"}
