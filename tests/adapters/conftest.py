@@ -14,10 +14,11 @@ from sayso_client import AsyncSayso
 
 from approvals.web.edge import tokens
 from tests import factories as make
+from tests.adapters.desk import desk
 from tests.processes import Server
 from tests.shared import server, shared_server
 
-__all__ = ["asking", "deciding", "reviewer", "server", "shared_server"]
+__all__ = ["asking", "deciding", "desk", "reviewer", "server", "shared_server"]
 
 collect_ignore_glob = [] if os.environ.get("SAYSO_TEST_ADAPTERS") else ["test_*.py"]
 

@@ -1,0 +1,101 @@
+"""What the adapters of agent frameworks share: which tool calls are asked about, and how people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from sayso_client.questions import Assignees, key_of, title_of
+from sayso_client.values import to_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool that a model wants to call. `id` names the call within its run.
+
+    `arguments` are None where a program asks in its own words, which are the name then.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] | None
+
+
+class QuestionOptions(TypedDict, total=False):
+    """What may be said of everything that an adapter asks: approvals and questions."""
+
+    assignees: Assignees | None
+    timeout: float | None
+    severity: str
+
+
+class Options(QuestionOptions, total=False):
+    """What every adapter takes besides.
+
+    `when(name, arguments)` says which calls people are asked about; the others are approved. `title(call)`
+    returns the title that people see; without it, the call. The rest is as in `Sayso.approve`; with
+    `required` above 1 nobody can change arguments. A run that is taken up needs the options with which it
+    asked.
+    """
+
+    when: Callable[[str, Mapping[str, Any]], bool]
+    title: Callable[[ToolCall], str]
+    required: int
+    four_eyes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How the calls of one run are asked about. `kind` names the framework."""
+
+    kind: str
+    run: str
+    options: Options
+
+    def __post_init__(self) -> None:
+        if not self.run:
+            raise ValueError("run must name this run for ever: its requests are found again by it.")
+
+    def is_asked(self, call: ToolCall) -> bool:
+        """Return whether people are asked about this call."""
+        when = self.options.get("when")
+        return when is None or when(call.name, call.arguments or {})
+
+    def approval(
+        self, call: ToolCall, details: str = "", editable: bool | Mapping[str, Any] = False
+    ) -> dict[str, Any]:
+        """Return what `Sayso.approve` takes.
+
+        A schema in `editable` counts where the arguments, as sent, can fit it: not with large whole numbers.
+        """
+        options = {name: value for name, value in self.options.items() if name not in {"when", "title"}}
+        if not isinstance(editable, bool) and to_json(call.arguments, "arguments") != call.arguments:
+            editable = True
+        return {
+            **options,
+            **self._named(call, details),
+            "arguments": dict(call.arguments or {}),
+            "editable": editable if options.get("required", 1) == 1 else False,
+        }
+
+    def question(self, call: ToolCall, details: str = "", schema: Any = None) -> dict[str, Any]:
+        """Return what `Sayso.ask` takes, for a call whose result a person gives; silence is none."""
+        options = {
+            name: value for name, value in self.options.items() if name in QuestionOptions.__annotations__
+        }
+        return {**options, **self._named(call, details), "schema": schema, "default": None}
+
+    def _named(self, call: ToolCall, details: str) -> dict[str, Any]:
+        title = self.options.get("title", _called)
+        return {
+            "title": title_of(call.name if call.arguments is None else title(call)),
+            "key": key_of(self.run, call.id),
+            "details": details,
+            "origin": {"kind": self.kind, "id": key_of(self.run)},
+        }
+
+
+def _called(call: ToolCall) -> str:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in (call.arguments or {}).items())
+    return f"{call.name}({arguments})"
