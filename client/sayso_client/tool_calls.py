@@ -57,6 +57,11 @@ class Asking:
         if not self.run:
             raise ValueError("run must name this run for ever: its requests are found again by it.")
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Return what its requests say that asks."""
+        return {"kind": self.kind, "id": key_of(self.run)}
+
     def is_asked(self, call: ToolCall) -> bool:
         """Return whether people are asked about this call."""
         when = self.options.get("when")
@@ -92,7 +97,7 @@ class Asking:
             "title": title_of(call.name if call.arguments is None else title(call)),
             "key": key_of(self.run, call.id),
             "details": details,
-            "origin": {"kind": self.kind, "id": key_of(self.run)},
+            "origin": self.origin,
         }
 
 
