@@ -6,7 +6,6 @@ the results, also in another process. Inline (`approvals`) it is one run of one 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -17,7 +16,7 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, RetryPromptPart, T
 from sayso_client.answers import Outcome
 from sayso_client.clients import AsyncSayso
 from sayso_client.questions import key_of
-from sayso_client.tool_calls import Asking, Options, ToolCall
+from sayso_client.tool_calls import Asking, Leftovers, Options, ToolCall
 
 _KIND = "pydantic-ai"
 
@@ -69,14 +68,11 @@ def approvals(sayso: AsyncSayso, *, run: str, **options: Unpack[Options]) -> Han
     Nothing of such a run survives its process. It is asked anew when it is started again; what the last
     process has asked under the same `run` is taken back then, at the first call.
     """
-    asking, first, is_first = Asking(_KIND, run, options), asyncio.Lock(), True
+    asking = Asking(_KIND, run, options)
+    leftovers = Leftovers(sayso, asking)
 
     async def handle(context: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
-        nonlocal is_first
-        async with first:
-            if is_first:
-                await sayso.withdraw_all(asking.origin, "The agent was started again.")
-            is_first = False
+        await leftovers.withdraw()
         return await _decide(requests, sayso, asking, key_of(context.run_id, context.run_step))
 
     return HandleDeferredToolCalls(handler=handle)

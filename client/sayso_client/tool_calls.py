@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from sayso_client.clients import AsyncSayso
 from sayso_client.questions import Assignees, key_of, title_of
 from sayso_client.values import to_json
 
@@ -99,6 +101,21 @@ class Asking:
             "details": details,
             "origin": self.origin,
         }
+
+
+class Leftovers:
+    """What the last process of a run has asked, and nobody waits for any more: for runs that keep nothing."""
+
+    def __init__(self, sayso: AsyncSayso, asking: Asking) -> None:
+        self._sayso, self._asking = sayso, asking
+        self._lock, self._done = asyncio.Lock(), False
+
+    async def withdraw(self) -> None:
+        """Take it back, once; return when it is. To be awaited before this process asks anything."""
+        async with self._lock:
+            if not self._done:
+                await self._sayso.withdraw_all(self._asking.origin, "The agent was started again.")
+            self._done = True
 
 
 def _called(call: ToolCall) -> str:

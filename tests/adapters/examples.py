@@ -7,11 +7,14 @@ from typing import Any
 from tests.processes import PROJECT
 
 
-def run_example(heading: str, replace: str, by: Any, **names: Any) -> dict[str, Any]:
-    """Run the first Python block under a heading with `by` instead of what it has there; return its names."""
+def run_example(heading: str, model: str = "", scripted: Any = None) -> dict[str, Any]:
+    """Run the first Python block under a heading, with a scripted model if it names one; return its names."""
     section = (PROJECT / "docs" / "agents.md").read_text().partition(f"\n## {heading}\n")[2]
     code = section.partition("```python\n")[2].partition("```\n")[0]
-    assert replace in code
-    scope: dict[str, Any] = {"__name__": "__main__", "SCRIPTED": by, **names}
-    exec(compile(code.replace(replace, "SCRIPTED"), f"docs/agents.md, {heading}", "exec"), scope)
+    assert code
+    assert model in code
+    if model:
+        code = code.replace(model, "SCRIPTED")
+    scope: dict[str, Any] = {"__name__": "__main__", "SCRIPTED": scripted}
+    exec(compile(code, f"docs/agents.md, {heading}", "exec"), scope)
     return scope
