@@ -235,7 +235,7 @@ def _question(interrupt: Any) -> _Item:
     if title != text or len(text) > TITLE_LIMIT:
         details = text if text is value else indent(text, "    ")
     return _Item(
-        call=ToolCall(id=f"{interrupt.id}:0", name=title, arguments=None),
+        call=ToolCall(id=f"{interrupt.id}:0", name=title, in_own_words=True),
         allowed=frozenset({"respond"}),
         details=details,
         schema=interrupt.response_schema,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from sayso_client.clients import AsyncSayso
@@ -16,12 +16,13 @@ from sayso_client.values import to_json
 class ToolCall:
     """A tool that a model wants to call. `id` names the call within its run.
 
-    `arguments` are None where a program asks in its own words, which are the name then.
+    `in_own_words`: it is no call, a program asks something, which is the name then.
     """
 
     id: str
     name: str
-    arguments: Mapping[str, Any] | None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    in_own_words: bool = False
 
 
 class QuestionOptions(TypedDict, total=False):
@@ -67,7 +68,7 @@ class Asking:
     def is_asked(self, call: ToolCall) -> bool:
         """Return whether people are asked about this call."""
         when = self.options.get("when")
-        return when is None or when(call.name, call.arguments or {})
+        return when is None or when(call.name, call.arguments)
 
     def approval(
         self, call: ToolCall, details: str = "", editable: bool | Mapping[str, Any] = False
@@ -82,7 +83,7 @@ class Asking:
         return {
             **options,
             **self._named(call, details),
-            "arguments": dict(call.arguments or {}),
+            "arguments": dict(call.arguments),
             "editable": editable if options.get("required", 1) == 1 else False,
         }
 
@@ -96,7 +97,7 @@ class Asking:
     def _named(self, call: ToolCall, details: str) -> dict[str, Any]:
         title = self.options.get("title", _called)
         return {
-            "title": title_of(call.name if call.arguments is None else title(call)),
+            "title": title_of(call.name if call.in_own_words else title(call)),
             "key": key_of(self.run, call.id),
             "details": details,
             "origin": self.origin,
@@ -119,5 +120,5 @@ class Leftovers:
 
 
 def _called(call: ToolCall) -> str:
-    arguments = ", ".join(f"{name}={value!r}" for name, value in (call.arguments or {}).items())
+    arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
     return f"{call.name}({arguments})"

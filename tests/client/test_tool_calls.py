@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from sayso_client import AsyncRequest, StillPending
@@ -15,8 +15,8 @@ from tests.client.conftest import People
 SCHEMA = {"type": "object", "properties": {"order": {"type": "integer"}}}
 
 
-def asking(run: str = "run-1", **options: Any) -> Asking:
-    return Asking("framework", run, Options(**options))
+def asking(run: str = "run-1", **options: Unpack[Options]) -> Asking:
+    return Asking("framework", run, options)
 
 
 def call(name: str = "refund", number: str = "call-1", **arguments: Any) -> ToolCall:
@@ -40,7 +40,7 @@ def test_people_see_the_call_or_what_the_program_calls_it() -> None:
     assert asking().approval(call(order=1, to="A\nB"))["title"] == r"refund(order=1, to='A\nB')"
     titled = asking(title=lambda call: f"Pay {call.arguments['order']}?")
     assert titled.approval(call(order=1))["title"] == "Pay 1?"
-    assert titled.question(ToolCall(id="q", name="Which?", arguments=None))["title"] == "Which?"
+    assert titled.question(ToolCall(id="q", name="Which?", in_own_words=True))["title"] == "Which?"
     assert len(asking().approval(call(text="x" * 1000))["title"]) == 200
 
 
@@ -53,7 +53,12 @@ def test_a_schema_counts_where_the_arguments_can_fit_it() -> None:
 
 def test_the_options_of_approvals_are_not_those_of_questions() -> None:
     """Silence is no answer: a question has no default."""
-    options = {"assignees": ["ann"], "timeout": 60.0, "four_eyes": True, "when": lambda *_: True}
+    options: Options = {
+        "assignees": ["ann"],
+        "timeout": 60.0,
+        "four_eyes": True,
+        "when": lambda *_: True,
+    }
     assert {"assignees", "timeout", "four_eyes"} <= asking(**options).approval(call()).keys()
     asked = asking(**options).question(call())
     assert asked.keys() == {"assignees", "timeout", "title", "key", "details", "origin", "schema", "default"}
