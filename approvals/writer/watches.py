@@ -56,15 +56,19 @@ def claim(limit: int) -> list[Watch]:
 
 
 def settle(watches: Sequence[Watch], looks: Mapping[UUID, Look]) -> None:
-    """Note what was looked at, inside a transaction; leave what was set or claimed by others meanwhile."""
+    """Note what was looked at, inside a transaction; leave what was claimed by others meanwhile.
+
+    What changed while somebody looked is looked at again as if nobody had: the look may have read an entry,
+    and who decides from before it. What it led to is written, and is not written again.
+    """
     until = {watch.pk: watch.claimed_until for watch in watches}
     rows = Watch.writing.filter(pk__in=list(until)).select_for_update(skip_locked=True)
     changed = [row for row in rows if row.claimed_until == until[row.pk]]
     for row in changed:
         look = looks[row.pk]
         if row.due_at == row.claimed_until:
-            row.due_at = look.due_at
-        row.told_to, row.reminders, row.claimed_until = look.told_to, look.reminders, None
+            row.due_at, row.told_to, row.reminders = look.due_at, look.told_to, look.reminders
+        row.claimed_until = None
     bulk.update(Watch, [vars(row) for row in changed], ("due_at", "told_to", "reminders", "claimed_until"))
 
 

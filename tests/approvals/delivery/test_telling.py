@@ -285,6 +285,21 @@ class TestWhoIsTold:
         assert all_told() == [("opened", 1, "ada"), ("reassigned", 2, "bob")]
 
     @both_databases
+    def test_what_is_handed_on_between_two_reads_of_a_look_is_told_to_whom_it_was_handed(
+        self, ada: User, bob: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who decides was read before, the entry that names others after it."""
+        request = make.approval(assignees=[ada])
+
+        def hand_on() -> datetime:
+            monkeypatch.undo()
+            reassign(PROGRAM, request, bob)
+            return database_now()
+
+        monkeypatch.setattr(tellings, "database_now", hand_on)
+        look()
+        assert ("reassigned", 2, "bob") in all_told()
+
     def test_a_claim_that_ran_out_is_taken_by_others_and_written_once(self, ada: User) -> None:
         make.approval(assignees=[ada])
         lost = watches.claim(10)
