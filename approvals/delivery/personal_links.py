@@ -8,8 +8,8 @@ that counts.
 - 6 bytes: an HMAC-SHA256 over that id. It proves that the link is ours, so that a dead one may say why it is
   dead; it gives no right.
 - 10 bytes: an HMAC-SHA256 over all that must still be so for the link to decide: the notification, the
-  person, the hash that their sessions have (of the password, too), what was shown, who is named to decide,
-  and the moment at which the link expires.
+  person, the hash that their sessions have (of the password, too), what was shown, who is named to decide
+  and how often that has changed, and the moment at which the link expires.
 
 Each has a salt of its own, by which its key is derived from SECRET_KEY; SECRET_KEY_FALLBACKS are accepted as
 well. Both are cut short: what is guessed can only be tried at a server that limits requests by address, and
@@ -187,6 +187,7 @@ def _state(notice: Notice, session: str) -> str:
             "shown": digest(canonical(shown)),
             "users": sorted(map(str, audience.user_ids)),
             "groups": sorted(map(str, audience.group_ids)),
+            "handed_on": notice.handed_on,
             "expires": _expires_at(notice).isoformat(),
         }
     )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from uuid import UUID
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status, is_overdue
@@ -18,6 +18,7 @@ from approvals.domain.telling import ASKING, Told
 from approvals.models import (
     AuditEntry,
     Destination,
+    Event,
     HumanRequest,
     Notification,
     NotificationAttempt,
@@ -41,7 +42,7 @@ class Notice:
     """One notification with what its message may say to this person, at the moment of reading.
 
     `person` is who gets it, as stored now (None: they are gone, or it is for a group), and `audience` who may
-    decide now; `zone` is that of the person.
+    decide now, after others were named to `handed_on` times; `zone` is that of the person.
     `said` is the text of the comment or question that it tells, and `by` who wrote it (None: a program, or
     nobody); both are of its entry. `limited`: it comes in a digest because there was too much within an hour.
     `moot` says why nothing is to be sent; "" where it is.
@@ -52,6 +53,7 @@ class Notice:
     zone: tzinfo
     person: Person | None
     audience: Audience
+    handed_on: int = 0
     said: str = ""
     by: str | None = None
     limited: bool = False
@@ -138,6 +140,7 @@ def notices(ids: Collection[UUID]) -> list[Notice]:
         votes=votes_on(requests.keys()),
         overdue=_overdue(requests),
         entries=_entries(notifications),
+        handed_on=_times_handed_on(requests.keys()),
     )
     return [_notice(row, requests[row.request_id], known) for row in notifications]
 
@@ -161,6 +164,7 @@ class _Known:
     votes: Mapping[UUID, Collection[Response]]
     overdue: Collection[UUID]
     entries: Mapping[tuple[UUID, int], AuditEntry]
+    handed_on: Mapping[UUID, int]
 
     def person(self, row: Notification) -> Person | None:
         user_id = row.destination.user_id
@@ -176,6 +180,7 @@ def _notice(row: Notification, request: HumanRequest, known: _Known) -> Notice:
         request=request,
         person=person,
         audience=audience,
+        handed_on=known.handed_on.get(request.pk, 0),
         zone=UTC if hours is None else hours.zone,
         limited=row.digest is not None and (hours is None or hours.digest_at is None),
         moot=moot,
@@ -236,3 +241,10 @@ def _entries(notifications: Collection[Notification]) -> dict[tuple[UUID, int], 
     )
     found = entries.select_related("actor", "shown").defer("canonical")
     return {(entry.request_id, entry.sequence): entry for entry in found}
+
+
+def _times_handed_on(request_ids: Collection[UUID]) -> dict[UUID, int]:
+    named = AuditEntry.objects.filter(
+        request_id__in=request_ids, event__in=(Event.REASSIGNED, Event.ESCALATED)
+    )
+    return dict(named.order_by().values_list("request_id").annotate(times=Count("pk")))

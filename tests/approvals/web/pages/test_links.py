@@ -459,6 +459,12 @@ class TestDeath:
         assert "the request or a setting" in text(browser.post(path, {"decision": "approve"}), 410)
         assert only().status == "pending"
 
+    def test_handed_on_and_back_again_it_stays_dead(self, ada: User, browser: Client) -> None:
+        path, bob = address("Pay", assignees=[ada]), make.user("bob")
+        for person in (bob, ada):
+            deciding.reassign(PROGRAM, only().pk, [person.username])
+        assert "has changed since" in text(browser.get(path), 410)
+
     def test_it_lives_for_a_day_at_most(self, ada: User, browser: Client, settings: Settings) -> None:
         path = address(assignees=[ada], timeout=None)
         clock.move(timedelta(hours=23.9))
