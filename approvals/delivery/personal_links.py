@@ -171,7 +171,9 @@ def _is_for(notice: Notice) -> bool:
 
 
 def _expires_at(notice: Notice) -> datetime:
-    latest = notice.notification.created_at + timedelta(hours=approval_settings().link_hours)
+    """Return when the link ends, counted from when its message was due: that may wait for days in peace."""
+    due_at = notice.notification.give_up_at - notifications.LONGEST_TRY
+    latest = due_at + timedelta(hours=approval_settings().link_hours)
     deadline = notice.request.deadline
     return latest if deadline is None else min(latest, deadline)
 

@@ -30,7 +30,7 @@ from approvals.delivery import personal_links
 from approvals.delivery.messages import compose
 from approvals.domain.commands import Actor, Escalate, Expire, Reschedule
 from approvals.exceptions import LinkDead
-from approvals.models import AuditEntry, HumanRequest, Notification
+from approvals.models import AuditEntry, HumanRequest, Notification, Preference
 from approvals.queries.notices import Notice, notices
 from approvals.trail import verification
 from approvals.web.pages import acts
@@ -464,6 +464,17 @@ class TestDeath:
         for person in (bob, ada):
             deciding.reassign(PROGRAM, only().pk, [person.username])
         assert "has changed since" in text(browser.get(path), 410)
+
+    def test_what_waited_for_the_end_of_quiet_days_comes_with_a_link_that_lives(
+        self, ada: User, browser: Client
+    ) -> None:
+        """It lives from when the message was due, not from when there was something to tell."""
+        today = clock.database_now().weekday()
+        Preference.objects.create(pk=ada.pk, quiet_days=[(today + days) % 7 for days in range(3)])
+        row = told("Pay", assignees=[ada], timeout=None)
+        assert row.due_at is not None
+        clock.move(row.due_at - row.created_at + timedelta(hours=1))
+        assert browser.get(path_of(row)).status_code == 200
 
     def test_it_lives_for_a_day_at_most(self, ada: User, browser: Client, settings: Settings) -> None:
         path = address(assignees=[ada], timeout=None)
