@@ -21,13 +21,13 @@ class Preference(models.Model):
     # Whether a decision opens the next request.
     opens_next = models.BooleanField(default=True)
     # The name of an IANA time zone; "": UTC.
-    time_zone = models.CharField(max_length=LONGEST_ZONE_NAME, blank=True, default="")
+    time_zone = models.CharField(max_length=LONGEST_ZONE_NAME, blank=True, default="", db_default="")
     # Nothing is told between these times on the clock of that zone, and on whole days (0: Monday).
     quiet_from = models.TimeField(null=True)
     quiet_until = models.TimeField(null=True)
-    quiet_days = JSONText(default=list)
+    quiet_days = JSONText(default=list, db_default=[])
     # Whether what has its deadline before the quiet hours end is told at once.
-    urgent_breaks_quiet = models.BooleanField(default=True)
+    urgent_breaks_quiet = models.BooleanField(default=True, db_default=True)
     # When what happened in a day is told together, on the clock of that zone.
     digest_at = models.TimeField(null=True)
 

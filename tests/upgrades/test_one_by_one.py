@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from approvals.database.fields import new_id
-from approvals.models import HumanRequest
+from approvals.models import HumanRequest, Preference
 from tests import factories as make
 from tests.marks import both_databases
 
@@ -30,3 +30,13 @@ def test_who_does_not_know_a_column_yet_inserts_its_default() -> None:
     asked = HumanRequest.objects.latest("id")
     assert (asked.severity, asked.highlight, asked.counted_bytes) == ("normal", [], 0)
     assert (asked.escalation, asked.escalated, asked.remind) == ([], 0, 0.8)
+
+
+@both_databases
+@pytest.mark.django_db
+def test_who_knows_no_quiet_hours_yet_saves_preferences() -> None:
+    with connection.cursor() as cursor:
+        statement = "INSERT INTO approvals_preference (user_id, opens_next) VALUES (%s, %s)"
+        cursor.execute(statement, [make.user().pk, False])
+    chosen = Preference.objects.get()
+    assert (chosen.time_zone, chosen.quiet_days, chosen.urgent_breaks_quiet) == ("", [], True)
