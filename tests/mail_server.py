@@ -53,6 +53,9 @@ class MailServer(socketserver.ThreadingTCPServer):
         self.letters_a_connection = 0
         self.changed = threading.Condition()
         self.closing = threading.Event()
+        # Cleared, it greets nobody until it is set.
+        self.goes_on = threading.Event()
+        self.goes_on.set()
 
     @property
     def port(self) -> int:
@@ -101,6 +104,7 @@ class _Session(socketserver.StreamRequestHandler):
         if self.server.usual == SILENCE:
             self.server.closing.wait()
             return
+        self.server.goes_on.wait(patience())
         self._say("220 ready")
         came = 0
         while command := self.rfile.readline().strip().upper():

@@ -29,6 +29,10 @@ TOO_SLOW = "The mail server did not answer in time."
 NOT_SET_UP = Answer(error="SAYSO_URL is not set: no link can be made for the message.")
 
 
+class NoPoint(Exception):
+    """Nothing is to be sent any more; its text says why."""
+
+
 def send(message: EmailMessage) -> None:
     """Send the message within LONGEST seconds.
 
@@ -57,14 +61,19 @@ class MailSender:
         self._closed = False
 
     async def send(self, make: Callable[[], EmailMessage]) -> Answer:
-        """Make the message and send it. Never raises for what the mail server does."""
+        """Make the message when its turn has come, and send it; moot if `make` raises NoPoint.
+
+        Never raises for what the mail server does.
+        """
         loop = asyncio.get_running_loop()
         self._under_way += 1
         try:
             async with asyncio.timeout(LONGEST):
-                await loop.run_in_executor(self._threads, lambda: self._connections.send(make()))
+                await loop.run_in_executor(self._threads, self._connections.send, make)
         except TimeoutError:
             return Answer(error=TOO_SLOW)
+        except NoPoint as reason:
+            return Answer(error=str(reason), moot=True)
         except (smtplib.SMTPException, OSError) as error:
             return _refusal(error)
         finally:

@@ -7,6 +7,7 @@ whether it is still there: a message that was handed over is never handed over a
 from __future__ import annotations
 
 import smtplib
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from typing import Any
@@ -24,9 +25,17 @@ class MailConnections:
         self._kept: list[Any] = []
         self._closed = False
 
-    def send(self, message: EmailMessage) -> None:
-        """Send the message. Raises OSError or smtplib.SMTPException."""
+    def send(self, make: Callable[[], EmailMessage]) -> None:
+        """Make the message once the server is there for it, and send it.
+
+        Raises OSError, smtplib.SMTPException, and what `make` raises.
+        """
         backend = self._take()
+        try:
+            message = make()
+        except BaseException:
+            self._keep(backend)
+            raise
         try:
             backend.send_messages([message])
         except smtplib.SMTPRecipientsRefused:

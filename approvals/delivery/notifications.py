@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from urllib.parse import urlsplit
@@ -10,9 +11,10 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from approvals import links
 from approvals.conf import own_url
+from approvals.database.threads import in_database
 from approvals.delivery import addresses, unsubscribing
 from approvals.delivery.chat import ChatSender
-from approvals.delivery.mail import NOT_SET_UP, MailSender, message_id
+from approvals.delivery.mail import LONGEST, NOT_SET_UP, MailSender, NoPoint, message_id
 from approvals.delivery.messages import Message, compose, compose_digest, compose_for_chat
 from approvals.delivery.webhooks import events
 from approvals.delivery.webhooks.posting import WebhookCarrier
@@ -20,11 +22,13 @@ from approvals.delivery.webhooks.targets import destination_reach
 from approvals.domain.telling import DestinationKind
 from approvals.process import failpoints
 from approvals.queries.notices import Notice
-from approvals.writer.notifications import Due
+from approvals.writer.notifications import Due, outbox
 from approvals.writer.outboxes import Answer
 
 # Messages on their way to the mail server at the same time, each by a connection of its own.
 MAIL_AT_ONCE = 8
+# Seconds after which what was read for a mail is read again, when its turn has come.
+FRESH = 1.0
 
 NO_ADDRESS = Answer(error="The account has no email address.", final=True)
 UNREADABLE = Answer(
@@ -58,7 +62,8 @@ class NotificationCarrier:
             return await self._webhooks.post(address, events.message_of(due))
         if due.destination.kind == DestinationKind.CHAT:
             return await self._chat.send(address, compose_for_chat(due.live))
-        return await self._mail.send(partial(_make, due))
+        loop = asyncio.get_running_loop()
+        return await self._mail.send(partial(_make, due, loop, loop.time()))
 
     def close(self) -> None:
         self._mail.close()
@@ -74,8 +79,20 @@ def address_of(notice: Notice) -> str | None:
     return addresses.decrypt(destination.address)
 
 
-def _make(due: Due) -> EmailMessage:
+def _make(due: Due, loop: asyncio.AbstractEventLoop, since: float) -> EmailMessage:
+    """Make the mail, on a thread: if it waited for its turn, of what is so by now. NoPoint: of nothing."""
+    if loop.time() - since > FRESH:
+        due = asyncio.run_coroutine_threadsafe(_read_again(due), loop).result(LONGEST)
+        if not due.live:
+            raise NoPoint(due.notice.moot)
     return make_digest(due.live) if due.notice.notification.digest else make_mail(due.notice)
+
+
+async def _read_again(due: Due) -> Due:
+    ids = [notice.notification.pk for notice in (due.notice, *due.others)]
+    for again in await in_database(outbox.read, ids, due.claimed_at, due.claimed_until):
+        return again
+    raise NoPoint("The notification is gone.")
 
 
 def make_digest(notices: Sequence[Notice]) -> EmailMessage:

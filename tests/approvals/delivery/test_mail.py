@@ -43,7 +43,7 @@ def test_one_after_the_other_goes_by_the_same_connection(
     smtp: MailServer, connections: MailConnections
 ) -> None:
     for number in range(5):
-        connections.send(letter(f"No. {number}"))
+        connections.send(partial(letter, f"No. {number}"))
     assert len(subjects(smtp)) == 5
     assert smtp.connections == 1
 
@@ -53,7 +53,7 @@ def test_one_that_the_server_has_closed_is_replaced_and_nothing_goes_twice(
 ) -> None:
     smtp.letters_a_connection = 2
     for number in range(5):
-        connections.send(letter(f"No. {number}"))
+        connections.send(partial(letter, f"No. {number}"))
     assert subjects(smtp) == [f"No. {number}" for number in range(5)]
     assert smtp.connections == 3
 
@@ -64,8 +64,8 @@ def test_after_a_refusal_the_next_message_goes_as_if_nothing_had_been(
 ) -> None:
     smtp.answers = [answer]
     with pytest.raises(smtplib.SMTPDataError):
-        connections.send(letter("Refused"))
-    connections.send(letter("Taken"))
+        connections.send(partial(letter, "Refused"))
+    connections.send(partial(letter, "Taken"))
     assert subjects(smtp) == ["Taken"]
 
 

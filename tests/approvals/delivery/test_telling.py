@@ -22,6 +22,7 @@ from approvals import deciding, queries
 from approvals.database import clock
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
+from approvals.delivery import notifications as delivery
 from approvals.delivery.dispatcher import Dispatcher
 from approvals.delivery.messages import compose, compose_digest
 from approvals.delivery.notifications import NotificationCarrier
@@ -33,7 +34,7 @@ from approvals.models import Destination, HumanRequest, Notification, Preference
 from approvals.process import hints
 from approvals.process.telemetry import REGISTRY
 from approvals.queries import tellings
-from approvals.queries.notices import notices
+from approvals.queries.notices import CLOSED, notices
 from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from approvals.writer import notifications, outboxes, queue, watches
@@ -691,6 +692,27 @@ class TestSending:
         assert (await settled("moot", 0)).due_at is None
         assert counted("moot") == before + 1
         assert smtp.taken == []
+
+    async def test_what_is_decided_while_the_mail_server_hangs_is_not_sent_when_it_goes_on(
+        self, ada: User, smtp: MailServer, stack: object, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The permission is that of the moment of sending, not of when it was claimed."""
+        monkeypatch.setattr(delivery, "MAIL_AT_ONCE", 1)
+        monkeypatch.setattr(delivery, "FRESH", 0.0)
+        for title in ("Hangs", "Waits"):
+            await in_database(make.approval, title, assignees=[ada])
+        await in_database(look)
+        dues = {one.notice.request.title: one for one in await in_database(notifications.outbox.claim, 2)}
+        carrier = NotificationCarrier()
+        smtp.goes_on.clear()
+        sending = [asyncio.create_task(carrier.deliver(dues[title])) for title in ("Hangs", "Waits")]
+        await asyncio.to_thread(smtp.wait_for_connections, 1)
+        await in_database(deciding.withdraw, PROGRAM, dues["Waits"].notice.request.pk)
+        smtp.goes_on.set()
+        answers = await asyncio.gather(*sending)
+        carrier.close()
+        assert [(one.moot, one.error) for one in answers] == [(False, ""), (True, CLOSED)]
+        assert len(smtp.taken) == 1
 
     async def test_what_the_server_can_not_take_now_is_sent_again_under_the_same_name(
         self, teller: None, ada: User, smtp: MailServer
