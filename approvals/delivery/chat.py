@@ -29,8 +29,8 @@ TOO_SLOW = f"The chat did not answer within {LONGEST:g} s."
 
 _STATUS = re.compile(r"error=(\d{3})\b")
 _CODES_THAT_END = {400, 401, 403, 404, 410}
-# Parameters of addresses that would undo what is set here.
-_REFUSED = ("redirect", "rto", "cto", "verify")
+# Parameters of addresses that would undo what is set here, or have a file or URL read into the message.
+_REFUSED = ("redirect", "rto", "cto", "verify", "template")
 # What chats read as a link, or as calling people, in a text that somebody else wrote.
 _HARMLESS = str.maketrans({"<": "‹", ">": "›", "[": "［", "]": "］", "@": "＠"})  # noqa: RUF001 - meant to differ
 
@@ -49,10 +49,10 @@ def fault_of(address: str) -> str | None:
     schemes = approval_settings().chat_schemes
     if parts.scheme not in schemes:
         return f"must begin with one of {', '.join(f'{each}://' for each in schemes)} (SAYSO_CHAT_SCHEMES)"
-    if named := {name.lower().lstrip("+-:") for name, _ in parse_qsl(parts.query, keep_blank_values=True)}:
-        refused = [name for name in _REFUSED if name in named]
-        if refused:
-            return f"must not have the parameter {refused[0]}"
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    named = {name.strip().lower().lstrip("+-:") for name, _ in given}
+    if refused := [name for name in _REFUSED if name in named]:
+        return f"must not have the parameter {refused[0]}"
     if not is_installed():
         return "can't be used: the extra `chat` is not installed"
     return None if _open(address) is not None else "is none that the service understands"
@@ -112,6 +112,8 @@ def _open(address: str) -> Any:
         # Again, whatever the address says in a spelling that was not refused.
         service.redirects, service.verify_certificate = False, True
         service.socket_connect_timeout, service.socket_read_timeout = CONNECTING, READING
+        if getattr(service, "template", None):
+            return None
     return service
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from os import environ
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -133,6 +134,26 @@ def test_that_redirects_are_followed_can_not_be_asked_for_in_any_spelling(
 ) -> None:
     name = "".join(spell(one) for spell, one in zip(letters, "redirect", strict=True))
     assert chat.fault_of(f"json://host/?{before}{name}=yes") == "must not have the parameter redirect"
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/",
+        "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js/",
+        "tgram://123456789:abcdefg_hijklmnop/12315544/",
+        "workflows://host/workflow/signature/",
+    ],
+)
+@pytest.mark.parametrize("name", ["template", "Template", "%74emplate", "%20template"])
+def test_no_file_or_page_that_the_server_can_read_becomes_part_of_a_message(
+    settings: Settings, tmp_path: Path, service: str, name: str
+) -> None:
+    settings.SAYSO_CHAT_SCHEMES = ("slack", "discord", "tgram", "workflows")
+    (tmp_path / "secret.json").write_text("{}")
+    assert chat.fault_of(service) is None
+    fault = chat.fault_of(f"{service}?{name}={tmp_path}/secret.json")
+    assert fault == "must not have the parameter template"
 
 
 def test_every_service_that_is_listed_by_default_is_one_of_apprise() -> None:
