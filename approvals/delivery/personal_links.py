@@ -180,7 +180,9 @@ def _expires_at(notice: Notice) -> datetime:
 
 def _state(notice: Notice, session: str) -> str:
     request, audience = notice.request, notice.audience
-    shown = {"details": request.details, "requester": str(request.requester_id), **meaning_of(request, None)}
+    around = {"context": request.context, "links": request.links, "metadata": request.metadata}
+    asked = {"details": request.details, "requester": str(request.requester_id)}
+    shown = {**asked, **around, **meaning_of(request, None)}
     return canonical(
         {
             "notification": str(notice.notification.pk),

@@ -449,6 +449,9 @@ class TestDeath:
             {"details": "Or not."},
             {"arguments": {"order": 813}},
             {"on_timeout": "approve"},
+            {"context": "Or not."},
+            {"links": [{"title": "Invoice", "url": "https://example.org/other"}]},
+            {"metadata": {"order": 813}},
         ],
     )
     def test_it_decides_only_what_was_shown(self, ada: User, browser: Client, other: dict[str, Any]) -> None:
