@@ -14,6 +14,7 @@ import pytest
 
 from orchestration.runs.interruptions import CHOICES, title_for_run
 from tests.faults.ledger import Ledger
+from tests.faults.storm import tellings
 from tests.faults.storm.audit import audit, from_the_ice
 from tests.faults.storm.errands import (
     ASKER,
@@ -577,6 +578,19 @@ def test_a_message_that_was_not_sent_is_found(told: Small, status: str) -> None:
     assert "is said to be sent, and never came" in told.problems()
     change(told.notifications, 0, status="moot")
     assert told.problems() == ""
+
+
+def test_what_is_too_much_for_an_hour_may_wait_for_the_next(
+    told: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together with others; who was told little has to hear of it now."""
+    change(told.notifications, 0, status="waiting", together=True)
+    del told.letters[0]
+    assert "(opened request 0 ann) is waiting" in told.problems()
+    monkeypatch.setattr(tellings, "ALONE_IN_AN_HOUR", 1)
+    findings = told.audit()
+    assert findings.problems == []
+    assert findings.told["opened waiting together"] == 1
 
 
 def test_a_message_that_had_no_point_and_came_is_found(told: Small) -> None:

@@ -286,7 +286,8 @@ class Installation:
         """How much somebody is still to hear of before long; None while PostgreSQL does not tell."""
         found = await self._rows(
             "SELECT (SELECT count(*) FROM approvals_watch WHERE due_at IS NOT NULL) + (SELECT count(*)"
-            " FROM approvals_notification WHERE status = 'waiting' AND due_at < now() + interval '1 hour')"
+            " FROM approvals_notification WHERE status = 'waiting' AND digest IS NULL"
+            " AND due_at < now() + interval '1 hour')"
         )
         return int(found[0][0]) if found else None
 

@@ -66,7 +66,7 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationRow:
-    """One event on its way to one person. `used`: its link has decided."""
+    """One event on its way to one person. `used`: its link has decided; `together`: with others, in one."""
 
     id: str
     request_id: str
@@ -74,6 +74,7 @@ class NotificationRow:
     person: str
     status: str
     used: bool = False
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ def read(url: str) -> Records:
         ).fetchall()
         notifications = connection.execute(
             "SELECT n.id::text, request_id::text, event, u.username AS person, n.status,"
-            " used_at IS NOT NULL AS used FROM approvals_notification n"
+            " used_at IS NOT NULL AS used, digest IS NOT NULL AS together FROM approvals_notification n"
             " JOIN approvals_destination d ON d.id = n.destination_id JOIN auth_user u ON u.id = d.user_id"
         ).fetchall()
         responses = connection.execute(
