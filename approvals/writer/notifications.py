@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 
@@ -240,7 +241,7 @@ def _to_all(telling: Telling, known: _Known) -> Iterable[Notification]:
     It waits while the person wants to hear nothing. Mail also waits a moment where a chat or program is told:
     somebody may have decided by then.
     """
-    theirs = [known.destinations[user_id] for user_id in sorted(telling.user_ids)]
+    theirs = [known.destinations.get(user_id, ()) for user_id in sorted(telling.user_ids)]
     theirs += [known.of_groups.get(group_id, ()) for group_id in sorted(telling.group_ids)]
     told = [one for destinations in theirs for one in destinations if telling.event in one.events]
     groups_hear = any(one.group_id is not None and one.kind != DestinationKind.EMAIL for one in told)
@@ -282,11 +283,12 @@ def _after_others(due_at: datetime, deadline: datetime | None) -> datetime:
 
 
 def _destinations(user_ids: Collection[int]) -> dict[int, list[Destination]]:
-    """Read the destinations of these people; each has the address of the account as one."""
+    """Read the destinations of these people; each with an active account has its address as one."""
     found = _read_destinations(user_ids)
     with_account = {user_id for user_id, those in found.items() if any(one.is_of_account for one in those)}
     if without := set(user_ids) - with_account:
-        new = [Destination(user_id=user_id) for user_id in sorted(without)]
+        active = get_user_model()._default_manager.filter(pk__in=without, is_active=True)
+        new = [Destination(user_id=user_id) for user_id in sorted(active.values_list("pk", flat=True))]
         Destination.objects.bulk_create(new, ignore_conflicts=True)
         found |= _read_destinations(without)
     return found

@@ -30,6 +30,7 @@ from approvals.delivery.outbox_worker import OutboxWorker
 from approvals.delivery.service import Workers
 from approvals.domain.commands import Actor, Channel, Escalate, Reschedule
 from approvals.domain.telling import Told
+from approvals.management import accounts
 from approvals.models import Destination, HumanRequest, Notification, Preference, Watch
 from approvals.process import hints
 from approvals.process.telemetry import REGISTRY
@@ -275,6 +276,15 @@ class TestWhoIsTold:
             list(threads.map(lambda _: closing(look), range(8)))
         assert Counter(all_told()) == {("opened", 1, "ada"): 40, ("opened", 1, "bob"): 40}
         assert not Watch.objects.exclude(claimed_until=None).exists()
+
+    def test_who_was_forgotten_gets_no_destination_again(self, ada: User, bob: User) -> None:
+        request = make.approval(assignees=[ada], requester=bob)
+        deciding.decide(make.actor(ada), request, "approve")
+        accounts.end_access(bob.pk, None)
+        accounts.take_name(bob.pk)
+        deciding.comment(make.actor(ada), request, "What for?", True)
+        assert all_told() == []
+        assert not Destination.objects.filter(user=bob).exists()
 
     @both_databases
     def test_what_changes_while_somebody_looks_is_looked_at_again(self, ada: User, bob: User) -> None:
