@@ -223,7 +223,7 @@ class _Known:
         self.lately[destination.pk] += 1
         if self.lately[destination.pk] <= AN_HOUR:
             return due_at, None
-        digest = max(due_at, _next_hour(self.now))
+        digest = max(due_at, _together_at(self.now, telling.deadline))
         return digest, digest
 
     def _wanted_at(self, destination: Destination, telling: Telling) -> tuple[datetime, datetime | None]:
@@ -264,8 +264,11 @@ def _to_all(telling: Telling, known: _Known) -> Iterable[Notification]:
         )
 
 
-def _next_hour(now: datetime) -> datetime:
-    return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+def _together_at(now: datetime, deadline: datetime | None) -> datetime:
+    """Return when what is too much comes with others: at the full hour, or minute where that is too late."""
+    minute = now.replace(second=0, microsecond=0)
+    hour = minute.replace(minute=0) + timedelta(hours=1)
+    return hour if deadline is None or hour < deadline else minute + timedelta(minutes=1)
 
 
 def _told_lately(destinations: Iterable[Destination], now: datetime) -> Counter[int]:

@@ -475,6 +475,19 @@ class TestTooMany:
         assert "more than 200 messages within an hour" in said
         assert "Pay 5" in said
 
+    def test_what_ends_within_the_hour_comes_within_the_minute(
+        self, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(notifications, "AN_HOUR", 0)
+        now = database_now()
+        for timeout in (300, 300, 7_200):
+            make.approval(assignees=[ada], timeout=timeout)
+        look()
+        rows = Notification.objects.filter(destination__kind="email").order_by("due_at")
+        first, second, third = [row.digest for row in rows]
+        assert now < first == second <= now + timedelta(minutes=1, seconds=30)
+        assert (third.minute, third.second) == (0, 0)
+
     def test_programs_are_told_everything(self, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(notifications, "AN_HOUR", 1)
         make.destination(ada, "webhook", "https://hooks.example.org/")
