@@ -13,7 +13,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Never, cast
 from uuid import UUID
 
@@ -92,7 +91,7 @@ class Run:
         details: str = "",
         context: str = "",
         links: Sequence[Mapping[str, str]] = (),
-        metadata: Mapping[str, str] = MappingProxyType({}),
+        metadata: Mapping[str, str] | None = None,
         assignees: Collection[Any] | None = None,
         severity: str = "normal",
         highlight: Sequence[str] = (),
@@ -169,7 +168,7 @@ class Run:
         details: str = "",
         context: str = "",
         links: Sequence[Mapping[str, str]] = (),
-        metadata: Mapping[str, str] = MappingProxyType({}),
+        metadata: Mapping[str, str] | None = None,
         assignees: Collection[Any] | None = None,
         severity: str = "normal",
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
@@ -420,8 +419,10 @@ class Run:
         await self._progress.mark(index, state, note, request_id)
 
 
-def _beside(context: str, links: Sequence[Mapping[str, str]], metadata: Mapping[str, str]) -> dict[str, Any]:
-    return {"context": context, "links": [dict(link) for link in links], "metadata": dict(metadata)}
+def _beside(
+    context: str, links: Sequence[Mapping[str, str]], metadata: Mapping[str, str] | None
+) -> dict[str, Any]:
+    return {"context": context, "links": [dict(link) for link in links], "metadata": dict(metadata or {})}
 
 
 def _plain_choices(choices: Collection[str] | None) -> Any:

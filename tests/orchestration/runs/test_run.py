@@ -79,13 +79,20 @@ async def test_an_edited_approval_returns_what_was_approved(runtime: Runtime, ow
 
 async def test_requests_say_how_much_they_matter(runtime: Runtime, owner: User) -> None:
     """And a call that says nothing of it has the fingerprint that runs had recorded before calls could."""
+    beside: dict[str, Any] = {
+        "context": "*Twice.*",
+        "links": [{"title": "The order", "url": "https://shop.example/812"}],
+        "metadata": {"tenant": "acme"},
+    }
 
     @orchestration("runs_mattering")
     async def mattering(run: Run) -> None:
         await run.approve("Refund", arguments={"order": 812})
         arguments = {"order": 812, "to": "ACME", "amount": 12}
-        await run.approve("Refund more", arguments=arguments, severity="high", highlight=("amount",))
-        await run.ask("Sure?", severity="high")
+        await run.approve(
+            "Refund more", arguments=arguments, severity="high", highlight=("amount",), **beside
+        )
+        await run.ask("Sure?", severity="high", **beside)
 
     run_id = await runtime.manager.astart("runs_mattering", owner=owner)
     actor, asked_of = factories.actor(owner), []
@@ -99,6 +106,10 @@ async def test_requests_say_how_much_they_matter(runtime: Runtime, owner: User) 
         ("high", ["amount"]),
         ("high", []),
     ]
+    for said, each in zip(
+        ({"context": "", "links": [], "metadata": {}}, beside, beside), asked_of, strict=True
+    ):
+        assert {name: each[name] for name in beside} == said
     first = await in_database(StepRecord.objects.get, run_id=run_id, position=1)
     assert first.fingerprint == "2:IPmH_QFQ4g8iXiI2PVTWH2lBJb-I4zNiZ7MGxFWN6iw"
 

@@ -359,7 +359,8 @@ class TestKeys:
         problem = billing.post("/requests", body | other, 409)
         assert (problem["code"], fields_at_fault(problem)) == ("key_conflict", ["key"])
         assert (problem["id"], problem["differs"]) == (first["id"], [differs])
-        assert problem["outcome"] == billing.get(f"/requests/{first['id']}/outcome", 202)
+        told = billing.get(f"/requests/{first['id']}/outcome", 202)
+        assert problem["outcome"].items() <= told.items()
         assert HumanRequest.objects.count() == 1
 
     @pytest.mark.parametrize(
