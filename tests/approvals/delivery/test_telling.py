@@ -40,6 +40,7 @@ from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from approvals.writer import notifications, outboxes, queue, watches
 from tests import factories as make
+from tests.approvals.waiting.conftest import until
 from tests.mail_server import LATER, NEVER, MailServer, mail_server, send_by_smtp
 from tests.marks import both_databases
 from tests.told import give_up, look, told
@@ -742,7 +743,7 @@ class TestSending:
         smtp.answers, before = [NEVER], counted("failed")
         await in_database(make.approval, assignees=[ada])
         row = await settled("given_up", 1)
-        assert counted("failed") == before + 1
+        await until(lambda: counted("failed") == before + 1)  # after it is on record
         attempt = await in_database(row.attempt_set.get)
         assert (attempt.status_code, attempt.error) == (554, "The mail server answered 554.")
 
