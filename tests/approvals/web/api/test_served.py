@@ -37,7 +37,8 @@ def test_it_is_asked_awaited_and_decided(client: httpx.Client) -> None:
         decided = client.post(f"/requests/{request_id}/decision", json={"decision": "approve"})
         assert decided.status_code == 200
         outcome = waiting.result()
-    assert (outcome.status_code, outcome.json()) == (200, decided.json())
+    assert outcome.status_code == 200
+    assert decided.json().items() <= outcome.json().items()
     entries = client.get(f"/requests/{request_id}/history").json()["entries"]
     assert [entry["token"] for entry in entries] == ["agent", "agent"]
     assert entries[0]["user_agent"] == "an agent"
