@@ -158,12 +158,17 @@ class ListAdmin(ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the page of one row. It has no form, so it needs no transaction."""
+        row = self.find_row(request, object_id)
+        return self.render_page(request, self.page_template, {"original": row, **self.page(request, row)})
+
+    def find_row(self, request: HttpRequest, object_id: str) -> Any:
+        """Return the row that an address names. PermissionDenied or Http404 where it may not be seen."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}, or you may not see it.")
-        return self.render_page(request, self.page_template, {"original": row, **self.page(request, row)})
+        return row
 
     def render_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
         """Render a template with the context that every admin page has."""

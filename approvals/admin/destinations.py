@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -88,12 +87,7 @@ class DestinationAdmin(ListAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the destination with a form that changes it (GET), or change it (POST)."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        row = self.get_object(request, unquote(object_id))
-        if row is None:
-            raise Http404(f"There is no destination {object_id!r}.")
-        return self._edit(request, row)
+        return self._edit(request, self.find_row(request, object_id))
 
     def remove_view(self, request: HttpRequest, destination_id: int) -> HttpResponse:
         """Remove it (POST), with what was told there."""
@@ -166,7 +160,7 @@ class DestinationAdmin(ListAdmin):
 def _shown(row: Destination | None) -> str:
     if row is None:
         return ""
-    return "the address of the account" if row.is_of_account else addresses.shown(row.kind, row.address)
+    return "the address of the account" if row.is_of_account else addresses.abbreviate(row.kind, row.address)
 
 
 def _save(said: dict[str, Any], row: Destination | None) -> Destination:

@@ -31,7 +31,7 @@ def decrypt(stored: str) -> str | None:
         return None
 
 
-def shown(kind: str, stored: str) -> str:
+def abbreviate(kind: str, stored: str) -> str:
     """Return what may be shown of a stored address: enough to tell it from others, and no secret."""
     address = decrypt(stored) if stored else ""
     if address is None:

@@ -62,6 +62,6 @@ class Command(ScreenCommand):
 
 def _try_all(destinations: list[Any], secrets: list[str]) -> Iterator[tuple[str, str]]:
     for one in destinations:
-        where = addresses.shown(one.kind, one.address)
+        where = addresses.abbreviate(one.kind, one.address)
         named = f"{one.kind} {one.label}" if one.label else one.kind
         yield f"{named} {where}", trials.try_out(one.kind, one.address, secrets)

@@ -89,7 +89,7 @@ def _shown(destination: Any, person: int) -> dict[str, Any]:
         "kind": destination.get_kind_display(),
         "label": destination.label,
         "group": "" if own else destination.group.name,
-        "address": addresses.shown(destination.kind, destination.address) if own else "",
+        "address": addresses.abbreviate(destination.kind, destination.address) if own else "",
         "failing_since": destination.failing_since,
         "removable": own and destination.kind == DestinationKind.WEBHOOK,
     }

@@ -121,8 +121,8 @@ class TestTable:
         assert addresses.decrypt(stored) == secret
         settings.SECRET_KEY_FALLBACKS = []
         assert addresses.decrypt(stored) is None
-        assert "can't be read" in addresses.shown("webhook", stored)
-        assert addresses.shown("webhook", addresses.encrypt(secret)) == "https://hooks.example.org/…"
+        assert "can't be read" in addresses.abbreviate("webhook", stored)
+        assert addresses.abbreviate("webhook", addresses.encrypt(secret)) == "https://hooks.example.org/…"
 
 
 class TestWebhooks:
