@@ -16,8 +16,8 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -35,6 +35,8 @@ from tests.stacks import STACKS, WITH_WORKERS, Database, PostgresDatabase, Sqlit
 pytest_plugins = ["tests.sharing", "tests.selection"]
 
 D = TypeVar("D", bound=Database)
+
+CommonFile = Callable[[str], AbstractContextManager[Path]]
 
 BOTH_DATABASES = ("sqlite-memory", "postgresql-redis")
 DATABASE_FIXTURES = {"db", "transactional_db", "stack"}
@@ -79,9 +81,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests live until the end: the collector need not look through them again and again."""
+    """Thousands of tests, and Django, live until the end: to look through them again and again would take the
+    collector an eighth of all the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _stacks_for(metafunc: pytest.Metafunc) -> tuple[str, ...]:
@@ -110,8 +114,9 @@ def _stacks_for(metafunc: pytest.Metafunc) -> tuple[str, ...]:
 class Servers:
     """The session's servers and databases, each started when the first test needs it."""
 
-    def __init__(self, worker: str) -> None:
+    def __init__(self, worker: str, common_file: CommonFile) -> None:
         self._worker = worker
+        self._common_file = common_file
         self._ending = ExitStack()
 
     @cached_property
@@ -150,15 +155,24 @@ class Servers:
         self._ending.close()
 
     def _migrated(self, database: D) -> D:
+        """The first worker migrates, which takes seconds; the others take what it made."""
         self._ending.callback(database.remove)
-        in_process.migrate(database)
+        with self._common_file(f"migrated-{type(database).__name__}") as kept:
+            if kept.exists():
+                database.take(kept)
+                database.migrated()
+            else:
+                in_process.migrate(database)
+                database.keep(kept)
         return database
 
 
 @pytest.fixture(scope="session")
-def servers(request: pytest.FixtureRequest, django_test_environment: None) -> Iterator[Servers]:
+def servers(
+    request: pytest.FixtureRequest, django_test_environment: None, common_file: CommonFile
+) -> Iterator[Servers]:
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
-    servers = Servers(worker)
+    servers = Servers(worker, common_file)
     yield servers
     servers.close()
 

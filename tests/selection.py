@@ -3,7 +3,7 @@
 `pytest` alone runs everything but what is marked `processes`: tests that start servers, workers, commands or
 browsers. `pytest -m processes` runs those. Files that are named run whole, one test after another.
 
-Whole runs are shared out among workers, three or four for two processors, each with servers of its own; how,
+Whole runs are shared out among workers, four for two processors, each with servers of its own; how,
 says tests/sharing.py.
 
 `SAYSO_TEST_STACK=sqlite-memory` leaves out what needs another stack: neither PostgreSQL nor Redis is started.
@@ -36,12 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """None where files are named, or where all would share one Redis. Tests wait a third of their time, those
-    with processes half of it."""
+    """None where files are named, or where all would share one Redis. Tests wait half of their time."""
     if not _is_whole(config) or "REDIS_URL" in os.environ:
         return 0
-    processors = len(os.sched_getaffinity(0))
-    return processors * 3 // 2 if config.option.markexpr == REST else processors * 2
+    return len(os.sched_getaffinity(0)) * 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,7 +7,6 @@ In a folder whose conftest.py takes the fixtures from here, a module shares its 
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -21,23 +20,19 @@ from tests import in_process
 from tests.conftest import CHROMIUM_OPTIONS, Serve
 from tests.patience import patience
 from tests.processes import Process, Server, bare_environment
-from tests.stacks import Database, SqliteDatabase, Stack
+from tests.stacks import SqliteDatabase, Stack
 
 # Not of tests: a server that lives has its lease there.
 LIVING_TABLES = ("orchestration_process",)
 
 
-class LivingDatabase(Database):
+class LivingDatabase(SqliteDatabase):
     """A copy of a SQLite database that becomes as new by its rows: its file stays, for a server is on it."""
 
     def __init__(self, original: SqliteDatabase, directory: Path) -> None:
-        self.environment = original.copy(directory)
-        self._file = directory / "sayso.sqlite3"
-        self._migrated = directory / "migrated.sqlite3"
-        shutil.copy(self._file, self._migrated)
-
-    def migrated(self) -> None:
-        """It was when it was copied."""
+        super().__init__(directory)
+        original.copy(directory)
+        self.migrated()
 
     def clean(self) -> None:
         """In one transaction, past the triggers that protect the trail. Ids are not used again."""
@@ -53,10 +48,6 @@ class LivingDatabase(Database):
             for statement in triggers.values():
                 connection.execute(statement)
             connection.execute("COMMIT")
-
-    def copy(self, directory: Path) -> dict[str, str]:
-        shutil.copy(self._migrated, directory / "sayso.sqlite3")
-        return {"SAYSO_VAR": str(directory)}
 
     def remove(self) -> None:
         """With its directory, which is pytest's."""

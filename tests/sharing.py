@@ -16,7 +16,8 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
@@ -33,19 +34,34 @@ BREAKABLE = "private_postgres"
 
 def pytest_configure(config: pytest.Config) -> None:
     if common := getattr(config, "workerinput", {}).get("common"):
+        config.stash[COMMON] = Path(common)
         config.stash[TURN] = Turn(Path(common))
     else:
         config.stash[COMMON] = Path(tempfile.mkdtemp(prefix="sayso-tests-"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if common := config.stash.get(COMMON, None):
-        shutil.rmtree(common, ignore_errors=True)
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(config.stash[COMMON], ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["common"] = str(node.config.stash[COMMON])
+
+
+@pytest.fixture(scope="session")
+def common_file(pytestconfig: pytest.Config) -> Callable[[str], AbstractContextManager[Path]]:
+    """Yield the file of a name that all workers of the run share; one of them at a time has it."""
+
+    @contextmanager
+    def common_file(name: str) -> Iterator[Path]:
+        file = pytestconfig.stash[COMMON] / name
+        with file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield file
+
+    return common_file
 
 
 # --- Which tests stay together, and which come first ---

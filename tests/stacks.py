@@ -10,6 +10,7 @@ import os
 import runpy
 import secrets
 import shutil
+import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -20,7 +21,7 @@ from unittest import mock
 import psycopg
 from psycopg import sql
 
-from orchestration.benchmark.installation import create_database, drop_database
+from orchestration.benchmark.installation import create_database, drop_database, postgres_programs
 from tests.database_roles import APPLICATION, SUPERUSER, restrain, url_as
 from tests.processes import PROJECT, bare_environment
 from tests.servers import ForeignServer, PostgresServer, RedisServer
@@ -51,6 +52,14 @@ class Database(ABC):
         """Remember this state as new. Nobody is connected."""
 
     @abstractmethod
+    def keep(self, kept: Path) -> None:
+        """Write the state that `migrated` remembered to this file, for other workers."""
+
+    @abstractmethod
+    def take(self, kept: Path) -> None:
+        """Have the state that another worker kept, instead of migrating; `migrated` comes next."""
+
+    @abstractmethod
     def clean(self) -> None:
         """Bring back the state that `migrated` remembered. No thread of this process is connected."""
 
@@ -68,14 +77,20 @@ class Database(ABC):
 class SqliteDatabase(Database):
     """A file, never in memory: the threads of a process must share it."""
 
-    def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="sayso-tests-"))
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory or Path(tempfile.mkdtemp(prefix="sayso-tests-"))
         self._file = self._directory / "sayso.sqlite3"
         self._migrated = self._directory / "migrated.sqlite3"
         self.environment = {"SAYSO_VAR": str(self._directory)}
 
     def migrated(self) -> None:
         shutil.copy(self._file, self._migrated)
+
+    def keep(self, kept: Path) -> None:
+        shutil.copy(self._migrated, kept)
+
+    def take(self, kept: Path) -> None:
+        shutil.copy(kept, self._file)
 
     def clean(self) -> None:
         """Put a new file in the old one's place; a connection that was forgotten writes to nobody."""
@@ -118,6 +133,17 @@ class PostgresDatabase(Database):
         create_database(self._server.url, f"{self._name}_migrated", template=self._name)
         with psycopg.connect(self._url) as connection:
             self._first_rows = {table: _rows(connection, table) for table in RESTORED_TABLES}
+
+    def keep(self, kept: Path) -> None:
+        self._run("pg_dump", "--format=custom", "--file", kept, self._url)
+
+    def take(self, kept: Path) -> None:
+        self._run("pg_restore", "--exit-on-error", "--dbname", self._url, kept)
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        """Roles and what they may do are not part of it: they belong to a server."""
+        command = [postgres_programs() / program, "--no-owner", "--no-privileges", *arguments]
+        subprocess.run(command, check=True, capture_output=True)
 
     def act_as(self, role: str) -> None:
         if not isinstance(self._server, ForeignServer):

@@ -260,14 +260,15 @@ class TestWhoIsTold:
     @both_databases
     def test_looking_takes_the_same_queries_however_many_there_are(self, ada: User) -> None:
         counted = []
-        for number in (2, 30):
+        for number in (1, 2, 30):
             for _ in range(number):
                 make.approval(assignees=[ada])
             with CaptureQueriesContext(connection) as queries_made:
                 look()
             counted.append(len(queries_made))
-        assert Notification.objects.count() == 32
-        assert counted[1] <= counted[0] < 35
+        assert Notification.objects.count() == 33
+        few, many = counted[1:]  # the first may have to connect
+        assert many <= few < 35
 
     @both_databases
     def test_many_who_look_at_once_write_each_once(self, ada: User, bob: User) -> None:
