@@ -313,9 +313,10 @@ async def test_what_takes_long_to_tidy_keeps_no_renewal_waiting(
 
     monkeypatch.setattr(hosts, "withdraw_requests", take_long)
     await in_database(leave_a_run_to_tidy)
-    await start_runtime()
+    runtime = await start_runtime()
     try:
         await tidying.wait()
+        await runtime.host.ready()  # the others are looked at while its own lease is written
         before = (await in_database(Process.objects.get)).expires_at
         # Nobody tells of a renewal.
         while (await in_database(Process.objects.get)).expires_at == before:
