@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from approvals import queries
@@ -27,7 +27,7 @@ from approvals.domain.commands import (
     View,
     Withdraw,
 )
-from approvals.domain.lifecycle import Kind, Outcome, Verdict
+from approvals.domain.lifecycle import DECISIONS, RESPOND, Kind, Outcome, Verdict
 from approvals.domain.payloads import check_json, check_text
 from approvals.domain.schemas import check_against, check_choice
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
@@ -37,8 +37,10 @@ from approvals.reassignments import make_reassignment
 from approvals.writer import queue
 
 COMMENT_LIMIT = 10_000
+# Characters of the text by which an approval is answered instead.
+RESPONSE_LIMIT = 100_000
 
-C = TypeVar("C", Decision, Answer)
+Deciding: TypeAlias = Decision | Answer
 
 
 def decide(
@@ -48,14 +50,18 @@ def decide(
     *,
     comment: str = "",
     arguments: dict[str, Any] | None = None,
+    answer: str | None = None,
 ) -> Outcome:
-    """Approve or reject. `arguments`: the edited action, where the request lets it be edited.
+    """Approve or reject, or "respond" with a text, the `answer`, where the request takes one instead.
 
-    Returns what is now on record; with a quorum that may still be pending. Repeating one's own decision is
-    harmless. Raises UnknownRequest, NotPermitted, AlreadyDecided, TooLate, InvalidAnswer, Busy, Unavailable.
+    `arguments`: the edited action, where the request lets it be edited. Returns what is now on record; with a
+    quorum that may still be pending. Repeating one's own decision is harmless. Raises UnknownRequest,
+    NotPermitted, AlreadyDecided, TooLate, InvalidAnswer, Busy, Unavailable.
     """
     with _span(actor, request_id) as span:
-        decision = _make_decision(actor, request_id, verdict, comment, arguments)
+        decision = _make_decision(
+            actor, request_id, verdict, comment=comment, arguments=arguments, answer=answer
+        )
         return _note(span, queue.write(_fit(decision)))
 
 
@@ -66,16 +72,16 @@ async def adecide(
     *,
     comment: str = "",
     arguments: dict[str, Any] | None = None,
+    answer: str | None = None,
 ) -> Outcome:
     """Do as `decide`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
     with _span(actor, request_id) as span:
-        if arguments is None:  # there is nothing to look up before the writer has it
-            decision = _make_decision(actor, request_id, verdict, comment, None)
-        else:
-            decision = await in_database(
-                lambda: _fit(_make_decision(actor, request_id, verdict, comment, arguments))
-            )
+        decision = _make_decision(
+            actor, request_id, verdict, comment=comment, arguments=arguments, answer=answer
+        )
+        if _has_content(decision):
+            decision = await in_database(_fit, decision)
         return _note(span, await queue.awrite(decision))
 
 
@@ -86,15 +92,16 @@ def make_decision(
     *,
     comment: str = "",
     arguments: dict[str, Any] | None = None,
-) -> Decision | ApprovalError:
+    answer: str | None = None,
+) -> Deciding | ApprovalError:
     """Return a decision for `decide_each`, or the error that keeps its place there."""
     try:
-        return _make_decision(actor, request_id, verdict, comment, arguments)
+        return _make_decision(actor, request_id, verdict, comment=comment, arguments=arguments, answer=answer)
     except ApprovalError as error:
         return error
 
 
-def decide_each(decisions: Sequence[Decision | ApprovalError]) -> list[Outcome | ApprovalError]:
+def decide_each(decisions: Sequence[Deciding | ApprovalError]) -> list[Outcome | ApprovalError]:
     """Write many decisions together; return the outcome or the refusal of each, in order.
 
     A constant number of queries before the writer's. Raises Busy where there is no room for all of them.
@@ -126,14 +133,14 @@ def answer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = 
     Returns and raises as `decide` does.
     """
     with _span(actor, request_id) as span:
-        return _note(span, queue.write(_make_answer(actor, request_id, answer, comment)))
+        return _note(span, queue.write(_fit(_make_answer(actor, request_id, answer, comment))))
 
 
 async def aanswer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = "") -> Outcome:
     """Do as `answer`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
     with _span(actor, request_id) as span:
-        command = await in_database(_make_answer, actor, request_id, answer, comment)
+        command = await in_database(_fit, _make_answer(actor, request_id, answer, comment))
         return _note(span, await queue.awrite(command))
 
 
@@ -268,10 +275,22 @@ def _outcome_or_error(future: Future[Result]) -> Outcome | ApprovalError:
 
 
 def _make_decision(
-    actor: Actor, request_id: UUID | str, verdict: str, comment: str, arguments: dict[str, Any] | None
-) -> Decision:
-    if verdict not in set(Verdict):
-        raise InvalidRequest("decision must be 'approve' or 'reject'.", field="decision")
+    actor: Actor,
+    request_id: UUID | str,
+    verdict: str,
+    *,
+    comment: str,
+    arguments: dict[str, Any] | None,
+    answer: str | None,
+) -> Deciding:
+    if verdict not in DECISIONS:
+        raise InvalidRequest("decision must be 'approve', 'reject' or 'respond'.", field="decision")
+    if verdict == RESPOND:
+        if arguments is not None:
+            raise InvalidAnswer("arguments can be edited by an approval only.", field="arguments")
+        return _make_answer(actor, request_id, answer, comment)
+    if answer is not None:
+        raise InvalidAnswer(f"answer is for the decision {RESPOND!r} only.", field="answer")
     return Decision(
         request_id=queries.as_id(request_id),
         actor=actor,
@@ -290,13 +309,12 @@ def _check_arguments(arguments: object, verdict: str) -> Any:
 
 
 def _make_answer(actor: Actor, request_id: UUID | str, answer: Any, comment: str) -> Answer:
-    command = Answer(
+    return Answer(
         request_id=queries.as_id(request_id),
         actor=actor,
         answer=check_json(answer, "answer", error=InvalidAnswer),
         comment=check_text(comment, "comment", max_length=COMMENT_LIMIT),
     )
-    return _fit(command)
 
 
 def _make_withdrawal(actor: Actor, request_id: UUID | str, reason: str, *, by_origin: bool) -> Withdraw:
@@ -319,7 +337,7 @@ def _make_comment(
 # What is checked against the request's own rules
 
 
-def _fit(command: C) -> C:
+def _fit(command: Deciding) -> Deciding:
     """Return the command with what it says held against the request; raise where that does not fit."""
     (fitted,) = _fit_each([command])
     if isinstance(fitted, ApprovalError):
@@ -327,7 +345,7 @@ def _fit(command: C) -> C:
     return fitted
 
 
-def _fit_each(commands: Sequence[C | ApprovalError]) -> list[C | ApprovalError]:
+def _fit_each(commands: Sequence[Deciding | ApprovalError]) -> list[Deciding | ApprovalError]:
     """Return the commands with what they say held against the requests, or the error where that does not fit.
 
     Of a request that is closed or overdue, the writer says that instead: its commands are left as they are.
@@ -363,7 +381,7 @@ def _requests_to_check(commands: Collection[Any]) -> dict[tuple[int | None, Any]
     return found
 
 
-def _fit_to(requests: dict[tuple[int | None, Any], Any], command: C) -> C | ApprovalError:
+def _fit_to(requests: dict[tuple[int | None, Any], Any], command: Deciding) -> Deciding | ApprovalError:
     request = requests.get((command.actor.user_id, command.request_id)) if _has_content(command) else None
     try:
         if request is None:
@@ -387,6 +405,8 @@ def fit_arguments(request: Any, arguments: Any) -> Any:
 def fit_answer(request: Any, answer: Any) -> Any:
     """Return an answer that fits the request's choices or schema; raise InvalidAnswer where it does not."""
     if request.kind != Kind.CLARIFICATION:
+        if RESPOND in request.decisions:
+            check_text(answer, "answer", max_length=RESPONSE_LIMIT, required=True, error=InvalidAnswer)
         return answer
     if request.choices is not None:
         return check_choice(request.choices, request.multiple, answer, "answer")

@@ -41,7 +41,7 @@ from approvals.domain.request_terms import (
 )
 from approvals.domain.term_rules import OMITTED as OMITTED  # noqa: PLC0414 - as REVIEWERS
 from approvals.domain.term_rules import TITLE_LIMIT as TITLE_LIMIT  # noqa: PLC0414 - as REVIEWERS
-from approvals.domain.term_rules import check_default, check_origin
+from approvals.domain.term_rules import check_origin
 from approvals.exceptions import InvalidRequest
 from approvals.queries.assignees import check_deciders, group_ids_of, user_ids_of
 from approvals.queries.escalation import find_steps
@@ -214,8 +214,9 @@ def meaning(kind: Kind, title: str, terms: Mapping[str, Any]) -> dict[str, Any]:
         for one in terms_in(Place.MEANING)
     }
     asked["arguments"] = asked["arguments"] or {}
-    with suppress(InvalidRequest, TypeError):
-        asked["default"] = check_default(asked["default"], asked)
+    for name in ("default", "decisions"):  # what can be said in several ways
+        with suppress(InvalidRequest, TypeError):
+            asked[name] = TERMS[name].check(asked[name], asked)
     if "named_four_eyes" in terms:
         asked["four_eyes"] = terms["named_four_eyes"]
     named = (

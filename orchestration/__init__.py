@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from orchestration.catalog import agent as agent
     from orchestration.catalog import orchestration as orchestration
     from orchestration.exceptions import Rejected as Rejected
+    from orchestration.exceptions import Responded as Responded
     from orchestration.exceptions import StepFailed as StepFailed
     from orchestration.exceptions import TimedOut as TimedOut
     from orchestration.exceptions import Withdrawn as Withdrawn
@@ -26,6 +27,7 @@ _HOMES = {
     "orchestration": "catalog",
     "OWNER": "policies.deciders",
     "Rejected": "exceptions",
+    "Responded": "exceptions",
     "StepFailed": "exceptions",
     "TimedOut": "exceptions",
     "Withdrawn": "exceptions",
@@ -40,6 +42,7 @@ __all__ = [
     "REVIEWERS",
     "OrchestrationManager",
     "Rejected",
+    "Responded",
     "Run",
     "StepFailed",
     "TimedOut",

@@ -79,6 +79,12 @@ class Rejected(Unanswered):
     code = "rejected"
 
 
+class Responded(Rejected):
+    """Somebody gave a text instead of approving: `outcome.answer`. Who knows only yes and no reads a no."""
+
+    code = "responded"
+
+
 class TimedOut(Unanswered):
     """The deadline passed without an answer, and there was no default."""
 
@@ -133,7 +139,8 @@ WORDS_LIMIT = 2000
 def because(outcome: Outcome) -> str:
     """Say who decided and why, as far as that is known, in words that follow a verb."""
     by = f" by {outcome.decided_by}" if outcome.decided_by else ""
-    return f"{by}: {outcome.comment}" if outcome.comment else by
+    why = outcome.answer if outcome.approved is False and outcome.answer else outcome.comment
+    return f"{by}: {why}" if why else by
 
 
 def plain_words(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from approvals import queries
 from approvals.admin.change_lists import uuid_or_none
-from approvals.domain.lifecycle import Kind, Outcome, Severity, Status
+from approvals.domain.lifecycle import Kind, Outcome, Severity, Status, usual_decisions
 from approvals.exceptions import ApprovalError
 from approvals.models import HumanRequest
 from approvals.queries import people_reads, permissions
@@ -103,7 +103,14 @@ class Selection:
             return self.requests[0]
         high = any(one.severity == Severity.HIGH for one in self.requests)
         severity = Severity.HIGH if high else Severity.NORMAL
-        return SimpleNamespace(arguments=None, final_arguments=None, editable=False, severity=severity)
+        return SimpleNamespace(
+            arguments=None,
+            final_arguments=None,
+            editable=False,
+            severity=severity,
+            decisions=usual_decisions(),
+            reason_required=any(one.reason_required for one in self.requests),
+        )
 
     def results_of(self, outcomes: Sequence[Outcome | ApprovalError]) -> list[Result]:
         """Describe the outcome of each request, in the order of `ids`."""

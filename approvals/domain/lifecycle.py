@@ -39,6 +39,16 @@ class Verdict(StrEnum):
     REJECT = "reject"
 
 
+# Answers an approval with a text, instead of approving it: whoever knows only yes and no reads a no.
+RESPOND = "respond"
+DECISIONS = (*map(str, Verdict), RESPOND)
+
+
+def usual_decisions() -> list[str]:
+    """Return how an approval can be decided that says nothing about it."""
+    return list(map(str, Verdict))
+
+
 class Severity(StrEnum):
     """How much a request matters to whoever decides it."""
 
@@ -49,7 +59,7 @@ class Severity(StrEnum):
 CLOSED = frozenset(Status) - {Status.PENDING}
 
 LEGAL_MOVES: Mapping[Kind, frozenset[Status]] = {
-    Kind.APPROVAL: frozenset({Status.APPROVED, Status.REJECTED, Status.TIMED_OUT, Status.WITHDRAWN}),
+    Kind.APPROVAL: frozenset(Status) - {Status.PENDING},
     Kind.CLARIFICATION: frozenset({Status.ANSWERED, Status.TIMED_OUT, Status.WITHDRAWN}),
 }
 
@@ -99,7 +109,10 @@ class Outcome:
 
 
 def approved(kind: Kind, status: Status, on_timeout: Verdict | None) -> bool | None:
-    """Return whether an approval was approved; None while it is pending, and for clarifications."""
+    """Return whether an approval was approved, which it was not where somebody answered with a text.
+
+    None while it is pending, and for clarifications.
+    """
     if kind is not Kind.APPROVAL or status is Status.PENDING:
         return None
     if status is Status.TIMED_OUT:

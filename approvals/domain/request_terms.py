@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypedDict, get_type_hints
 
 from approvals.domain import term_rules as rules
 from approvals.domain.escalation import MOST_STEPS, check_escalation
-from approvals.domain.lifecycle import DEFAULT_ANSWER, REMOVED, Kind, Severity, Verdict
+from approvals.domain.lifecycle import DEFAULT_ANSWER, REMOVED, Kind, Severity, Verdict, usual_decisions
 from approvals.domain.payloads import LONGEST_DURATION, canonical, check_text
 from approvals.domain.term_rules import (
     HIGHLIGHT_LIMIT,
@@ -105,7 +105,7 @@ def _term(help_: str, default: Any = MISSING, **about: Any) -> Any:
     """Make a field of RequestTerms; `about` is what Term says of it."""
     about = {"help": help_, **about}
     if isinstance(default, dict | list):
-        return field(default_factory=type(default), metadata=about)
+        return field(default_factory=partial(copy, default), metadata=about)
     return field(default=default, metadata=about)
 
 
@@ -172,6 +172,17 @@ class RequestTerms:
     required: int = _approval("Approvals needed; one rejection rejects.", 1, places=_POLICY, limits={"ge": 1})
     four_eyes: bool = _approval(
         "true: neither the requester nor anybody who reassigns it may decide.", False, places=_POLICY
+    )
+    decisions: list[str] = _approval(
+        "How it may be decided: `approve` and `reject`, and with `respond` also by a text instead (`answer`),"
+        " after which it is `answered` and not approved; only where one approval is enough.",
+        usual_decisions(),
+        removed=usual_decisions(),
+        since=5,
+        rule=rules.check_decisions,
+    )
+    reason_required: bool = _approval(
+        "true: whoever approves or rejects it must say why (`comment`).", False, removed=False, since=5
     )
     on_timeout: Verdict | None = _approval(
         "What the deadline decides. `approve` only where one approval is enough and four eyes are not needed,"
@@ -378,6 +389,8 @@ class TermsOfApproval(TypedDict, total=False):
     editable: bool | dict[str, Any]
     required: int
     four_eyes: bool
+    decisions: Sequence[str]
+    reason_required: bool
     on_timeout: str
 
 

@@ -12,7 +12,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from approvals.domain import schemas
-from approvals.domain.lifecycle import DEFAULT_ANSWER, Severity, Verdict
+from approvals.domain.lifecycle import (
+    DECISIONS,
+    DEFAULT_ANSWER,
+    RESPOND,
+    Severity,
+    Verdict,
+    usual_decisions,
+)
 from approvals.domain.lookalikes import check_names, check_offers
 from approvals.domain.payloads import check_json, check_text, seconds
 from approvals.exceptions import InvalidRequest
@@ -140,6 +147,23 @@ def check_remind(share: Any, said: Mapping[str, Any]) -> float:
             "remind must be a share of the time, above 0 and below 1; 0 or None: no reminder.", field="remind"
         )
     return float(share) if share else 0
+
+
+def check_decisions(decisions: Any, said: Mapping[str, Any]) -> list[str]:
+    """Return them in their own order."""
+    if not isinstance(decisions, list) or sorted(map(str, decisions)) not in (
+        sorted(usual_decisions()),
+        sorted(DECISIONS),
+    ):
+        raise InvalidRequest(
+            f"decisions must be 'approve' and 'reject', and may be {RESPOND!r} besides.", field="decisions"
+        )
+    if RESPOND in decisions and said["required"] > 1:
+        raise InvalidRequest(
+            f"decisions can't have {RESPOND!r} with required above 1: one text would end it.",
+            field="decisions",
+        )
+    return [one for one in DECISIONS if one in decisions]
 
 
 def check_on_timeout(verdict: Any, said: Mapping[str, Any]) -> Verdict:

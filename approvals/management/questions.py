@@ -7,7 +7,7 @@ from typing import Any
 
 from approvals import deciding
 from approvals.domain.commands import Actor
-from approvals.domain.lifecycle import Kind, Outcome, Verdict
+from approvals.domain.lifecycle import RESPOND, Kind, Outcome, Verdict
 from approvals.domain.masking import HiddenHeaders, hide_headers
 from approvals.domain.schemas import Choices, labels_of
 from approvals.exceptions import AlreadyDecided, ApprovalError, NotPermitted, TooLate
@@ -27,6 +27,7 @@ from approvals.management.wording import facts, refusal
 _YES = {"a", "approve", "y", "yes"}
 _NO = {"r", "reject", "n", "no"}
 _EDIT = {"e", "edit"}
+_TEXT = {"t", "text"}
 _LATER = {"l", "later"}
 _FINAL = (AlreadyDecided, TooLate, NotPermitted)
 
@@ -71,16 +72,21 @@ class Questions:
                 self._screen.say(str(words), style="red")
 
     async def _ask_verdict(self, request: Mapping[str, Any]) -> Outcome:
-        editable = request["editable"] is not False
+        editable, takes_text = request["editable"] is not False, RESPOND in request["decisions"]
+        offered = f"[a]pprove, [r]eject{', [e]dit' * editable}{', [t]ext instead' * takes_text}, [l]ater:"
         while True:
-            typed = (await self._ask_line(f"[a]pprove, [r]eject{', [e]dit' * editable}, [l]ater:")).lower()
+            typed = (await self._ask_line(offered)).lower()
             if typed in _YES:
-                return await deciding.adecide(self._actor, request["id"], Verdict.APPROVE)
+                why = await self._ask_line("Why?") if request["reason_required"] else ""
+                return await deciding.adecide(self._actor, request["id"], Verdict.APPROVE, comment=why)
             if typed in _NO:
-                reason = await self._ask_line("Why? (Enter for no reason)")
+                question = "Why?" if request["reason_required"] else "Why? (Enter for no reason)"
+                reason = await self._ask_line(question)
                 return await deciding.adecide(self._actor, request["id"], Verdict.REJECT, comment=reason)
             if typed in _EDIT and editable:
                 return await self._ask_edit(request)
+            if typed in _TEXT and takes_text:
+                return await deciding.aanswer(self._actor, request["id"], await self._ask_text())
             if typed in _LATER:
                 raise Later
 
@@ -93,7 +99,10 @@ class Questions:
         self._screen.fields(hide_headers(edited), title="As edited", style="yellow")
         if (await self._ask_line("Approve these? [y]es, [n]o:")).lower() not in _YES:
             return await self._ask_verdict(request)
-        return await deciding.adecide(self._actor, request["id"], Verdict.APPROVE, arguments=edited)
+        why = await self._ask_line("Why?") if request["reason_required"] else ""
+        return await deciding.adecide(
+            self._actor, request["id"], Verdict.APPROVE, comment=why, arguments=edited
+        )
 
     async def _ask_answer(self, request: Mapping[str, Any]) -> Any:
         if request["choices"] is not None:

@@ -99,7 +99,8 @@ def outcome_sentence(outcome: Outcome) -> str:
         case Status.PENDING:
             return "Still pending."
         case Status.ANSWERED:
-            return f"Answered{by}{at}: {as_text(outcome.answer)}"
+            instead = " instead of approved" if outcome.kind == Kind.APPROVAL else ""
+            return f"Answered{instead}{by}{at}: {as_text(outcome.answer)}"
         case Status.TIMED_OUT:
             return f"Timed out{at}; {_timeout_effect(outcome)}."
         case status:

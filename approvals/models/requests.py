@@ -11,7 +11,15 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from approvals.database.fields import JSONText, new_id
-from approvals.domain.lifecycle import CLOSED, LEGAL_MOVES, Kind, Severity, Status, Verdict
+from approvals.domain.lifecycle import (
+    CLOSED,
+    LEGAL_MOVES,
+    Kind,
+    Severity,
+    Status,
+    Verdict,
+    usual_decisions,
+)
 from approvals.domain.request_terms import KEY_LIMIT, URL_LIMIT
 from approvals.domain.term_rules import ORIGIN_LIMIT, REMIND_AT, TITLE_LIMIT
 from approvals.models.record import Manager, OnRecord, QuerySet, ReadOnlyManager
@@ -78,6 +86,8 @@ class HumanRequest(OnRecord):
     # The share of its time after which those are reminded who have not decided; 0: never.
     remind = JSONText(default=REMIND_AT, db_default=REMIND_AT)
     confidential = models.BooleanField(default=False, db_default=False)
+    decisions = JSONText(default=usual_decisions, db_default=usual_decisions())
+    reason_required = models.BooleanField(default=False, db_default=False)
     on_timeout = models.CharField(
         max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
     )
@@ -142,6 +152,10 @@ class HumanRequest(OnRecord):
                 name="request_times_out_at_its_deadline",
                 condition=~Q(status=Status.TIMED_OUT)
                 | Q(deadline__isnull=False, closed_at__gte=F("deadline")),
+            ),
+            models.CheckConstraint(
+                name="request_answered_instead_needs_one",
+                condition=~Q(kind=Kind.APPROVAL, status=Status.ANSWERED) | Q(required=1),
             ),
             models.CheckConstraint(name="request_required_is_positive", condition=Q(required__gte=1)),
             models.CheckConstraint(

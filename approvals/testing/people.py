@@ -31,13 +31,18 @@ def decide(
     by: Any = None,
     comment: str = "",
     arguments: dict[str, Any] | None = None,
+    answer: str | None = None,
 ) -> Outcome:
     """Approve or reject a request, given as itself or by its id; return the outcome on record.
+
+    With "respond" the `answer` is a text instead, where the request takes one.
 
     `by` is the user who decides, and must be allowed to; None: this installation's own code, which always is.
     Raises as `approvals.deciding.decide` does.
     """
-    return deciding.decide(_actor(by), _id_of(request), verdict, comment=comment, arguments=arguments)
+    return deciding.decide(
+        _actor(by), _id_of(request), verdict, comment=comment, arguments=arguments, answer=answer
+    )
 
 
 def answer(request: Any, answer: Any, *, by: Any = None, comment: str = "") -> Outcome:

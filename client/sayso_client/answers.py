@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self
 
-from sayso_client.errors import Rejected, TimedOut, Withdrawn
+from sayso_client.errors import Rejected, Responded, TimedOut, Withdrawn
 
 PENDING = "pending"
 
@@ -48,6 +48,11 @@ class Outcome:
         )
 
     @property
+    def responded(self) -> bool:
+        """Whether somebody gave a text (`answer`) instead of approving: nothing may be done."""
+        return self.kind == "approval" and self.status == "answered"
+
+    @property
     def closed(self) -> bool:
         """Whether there is an outcome: it is not pending any more."""
         return self.status != PENDING
@@ -64,7 +69,7 @@ class Outcome:
             return (
                 "Nobody decided in time, which approves it." if self.approved else "Nobody decided in time."
             )
-        if self.kind == "clarification":
+        if self.kind == "clarification" or self.responded:
             return f"Answered{by}: {self.answer}"
         changed = " with changed arguments" if self.edited else ""
         return f"{'Approved' if self.approved else 'Rejected'}{by}{changed}{said}"
@@ -72,12 +77,15 @@ class Outcome:
     def raise_for_refusal(self) -> Self:
         """Return the outcome if the answer is yes, or there is an answer; else raise what says why not.
 
-        `Withdrawn`, `TimedOut` (a question's default is an answer) or `Rejected`, each with `outcome`.
+        `Withdrawn`, `TimedOut` (a question's default is an answer), `Responded` (a `Rejected`, where
+        somebody gave a text instead) or `Rejected`, each with `outcome`.
         """
         if self.withdrawn:
             raise Withdrawn(self)
         if self.timed_out and not self.approved and self.answer is None:
             raise TimedOut(self)
+        if self.responded:
+            raise Responded(self)
         if self.approved is False:
             raise Rejected(self)
         return self

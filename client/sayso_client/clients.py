@@ -108,16 +108,25 @@ class _Client:
 
     @operation
     def decide(
-        self, request_id: str, decision: str, *, comment: str = "", arguments: Mapping[str, Any] | None = None
+        self,
+        request_id: str,
+        decision: str,
+        *,
+        comment: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        answer: str | None = None,
     ) -> Call[Outcome]:
-        """Say `approve` or `reject`; with a quorum it may still be pending then. Repeating is safe.
+        """Say `approve` or `reject`, or `respond` with an `answer`, a text, where the request takes one.
 
-        `Decided` where another decision was first. Needs the scope `decide`, as `answer` and `reassign` do.
+        With a quorum it may still be pending then. Repeating is safe. `Decided` where another decision was
+        first. Needs the scope `decide`, as `answer` and `reassign` do.
         """
-        body = {"decision": decision, "comment": comment}
-        return self._operations.act(
-            request_id, "decision", body if arguments is None else {**body, "arguments": dict(arguments)}
-        )
+        body: dict[str, Any] = {"decision": decision, "comment": comment}
+        if arguments is not None:
+            body["arguments"] = dict(arguments)
+        if answer is not None:
+            body["answer"] = answer
+        return self._operations.act(request_id, "decision", body)
 
     @operation
     def answer(self, request_id: str, answer: Any, *, comment: str = "") -> Call[Outcome]:

@@ -129,6 +129,12 @@ class Rejected(NotApproved):
     code = "rejected"
 
 
+class Responded(Rejected):
+    """Somebody gave a text instead of a yes: `outcome.answer`."""
+
+    code = "responded"
+
+
 class TimedOut(NotApproved):
     """Nobody decided in time."""
 

@@ -115,6 +115,7 @@ class _Item:
     call: ToolCall
     allowed: frozenset[str]
     say: Callable[[str, str, Any], Any]
+    takes_text: bool = False
     editable: bool | Mapping[str, Any] = True
     details: str = ""
     schema: Any = None
@@ -127,7 +128,10 @@ class _Item:
         if self.is_question:
             return sayso.open_question(**asking.question(self.call, self.details, self.schema))
         editable = "edit" in self.allowed and self.editable
-        return sayso.open_approval(**asking.approval(self.call, self.details, editable))
+        terms = asking.approval(self.call, self.details, editable)
+        if self.takes_text:
+            terms["decisions"] = ["approve", "reject", "respond"]
+        return sayso.open_approval(**terms)
 
     def tell(self, outcome: Outcome | None) -> Any:
         """Return what the graph hears, or raise a refusal that it can't hear. None: approved unasked."""
@@ -168,6 +172,7 @@ def _tool_call(interrupt: Any, number: int, action: Mapping[str, Any], allowed: 
     return _Item(
         call=ToolCall(id=f"{interrupt.id}:{number}", name=action["name"], arguments=action["args"]),
         allowed=frozenset(allowed),
+        takes_text="respond" in allowed,
         editable=editable,
         details=details,
         say=_decision,
@@ -208,7 +213,7 @@ def _inbox_item(interrupt: Any, number: int, request: Mapping[str, Any]) -> _Ite
     """Read a request of Agent Inbox. A rejection is told as a response, or else as *ignore*, without why."""
     config, action = request["config"], request["action_request"]
     allowed = {kind for kind, name in _FLAGS.items() if config.get(name)}
-    has_reasons = "respond" in allowed and len(allowed) > 1
+    takes_text = has_reasons = "respond" in allowed and len(allowed) > 1
     if has_reasons or config.get("allow_ignore"):
         allowed.add("reject")
 
@@ -222,6 +227,7 @@ def _inbox_item(interrupt: Any, number: int, request: Mapping[str, Any]) -> _Ite
     return _Item(
         call=ToolCall(id=f"{interrupt.id}:{number}", name=action["action"], arguments=action["args"]),
         allowed=frozenset(allowed),
+        takes_text=takes_text,
         details=request.get("description") or "",
         say=say,
     )

@@ -44,6 +44,8 @@ class ApprovalTerms(Terms, total=False):
     editable: bool | Mapping[str, Any]
     required: int
     four_eyes: bool
+    decisions: Iterable[str]
+    reason_required: bool
     on_timeout: str
 
 
@@ -94,7 +96,7 @@ def body_of(kind: str, title: str, key: str, terms: Mapping[str, Any]) -> dict[s
             del said[name]
     if said.get("arguments", "") is None:
         del said["arguments"]
-    for name in ("choices", "highlight", "links", "escalation"):
+    for name in ("choices", "highlight", "links", "escalation", "decisions"):
         if name in said and not isinstance(said[name], Mapping | str):
             said[name] = list(said[name])
     body = {name: to_json(value, name) for name, value in said.items()}

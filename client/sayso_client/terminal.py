@@ -60,7 +60,13 @@ def _wait(sayso: Sayso, options: argparse.Namespace) -> Exit:
 
 
 def _decide(sayso: Sayso, options: argparse.Namespace) -> Exit:
-    outcome = sayso.decide(options.id, options.decision, comment=options.comment, arguments=options.arguments)
+    outcome = sayso.decide(
+        options.id,
+        options.decision,
+        comment=options.comment,
+        arguments=options.arguments,
+        answer=options.answer,
+    )
     _say(options, outcome)
     return Exit.YES
 
@@ -154,8 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     wait = _about_one(commands, "wait", "wait until a request is closed", _wait)
     wait.add_argument("--patience", type=float, metavar="SECONDS")
     decide = _about_one(commands, "decide", "approve or reject", _decide)
-    decide.add_argument("decision", choices=["approve", "reject"])
+    decide.add_argument("decision", choices=["approve", "reject", "respond"])
     decide.add_argument("--comment", default="")
+    decide.add_argument("--answer", metavar="TEXT", help="the text of `respond`")
     decide.add_argument("--arguments", type=_json, metavar="JSON", help="the action as you change it")
     answer = _about_one(commands, "answer", "answer a question", _answer)
     answer.add_argument("answer", type=_text_or_json, help="text, or @JSON for lists and data")

@@ -14,14 +14,18 @@ import httpx
 from sayso_client.answers import Asked
 from sayso_client.clients import AsyncSayso, Sayso
 
-# Of an approval: "approve", "reject", ("reject", "why"), {"decision": …, "comment": …, "arguments": …}; of a
-# question: the answer; None: nobody decides, so that the deadline passes.
+# Of an approval: "approve", "reject", ("reject", "why"), {"decision": …, "comment": …, "arguments": …},
+# {"decision": "respond", "answer": …}; of a question: the answer; None: nobody decides, so that the deadline
+# passes.
 Verdict: TypeAlias = Any
 Decide: TypeAlias = Callable[[Asked], Verdict]
 
 _BY = "tester"
 # What is the same question, under a key.
-_QUESTION = ("kind", "title", "arguments", "choices", "multiple", "schema", "default", "editable", "required")
+_QUESTION = (
+    *("kind", "title", "arguments", "choices", "multiple", "schema", "default", "editable", "required"),
+    *("decisions", "reason_required"),
+)
 
 
 def approve(request: Asked) -> Verdict:
@@ -154,6 +158,9 @@ def _outcome(one: Mapping[str, Any], verdict: Verdict, *, comment: str = "") -> 
         verdict = {"decision": verdict[0], "comment": verdict[1]}
     if isinstance(verdict, str):
         verdict = {"decision": verdict}
+    if verdict["decision"] == "respond":
+        said = {"answer": verdict["answer"], "comment": verdict.get("comment", "")}
+        return _ended(one, "answered", decided_by=_BY, **said)
     yes = {"approve": True, "reject": False}[verdict["decision"]]
     arguments = verdict.get("arguments") or one["arguments"]
     return _ended(

@@ -19,7 +19,7 @@ from uuid import UUID
 from approvals import gate, links
 from approvals.database.threads import in_database
 from approvals.domain import questions
-from approvals.domain.lifecycle import Kind, Outcome
+from approvals.domain.lifecycle import Kind, Outcome, Status
 from approvals.domain.payloads import check_text
 from approvals.domain.payloads import seconds as checked_seconds
 from approvals.domain.questions import REVIEWERS
@@ -27,7 +27,7 @@ from approvals.domain.term_rules import REMIND_AT
 from approvals.exceptions import InvalidRequest
 from approvals.gate import OMITTED
 from orchestration.catalog.retries import retry_policy
-from orchestration.exceptions import Interrupted, Rejected, TimedOut, Withdrawn, because
+from orchestration.exceptions import Interrupted, Rejected, Responded, TimedOut, Withdrawn, because
 from orchestration.models import StepStatus
 from orchestration.plans import StepState
 from orchestration.policies.deciders import OWNER, resolve_terms
@@ -98,6 +98,8 @@ class Run:
         editable: bool | dict[str, Any] = False,
         required: int = 1,
         four_eyes: bool | None = None,
+        decisions: Sequence[str] = ("approve", "reject"),
+        reason_required: bool = False,
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
         escalation: Sequence[Mapping[str, Any]] | None = None,
         remind: float | None = REMIND_AT,
@@ -118,6 +120,9 @@ class Run:
         has after a while; omitted: as the orchestration was registered. `remind` is the share of the time
         after which who has not decided is reminded; None: never. What is `confidential` has no word in
         messages to people.
+
+        With "respond" among the `decisions` somebody may give a text instead: Responded, a Rejected, has it
+        as `outcome.answer`. Where a `reason_required` is, nobody approves or rejects without a comment.
         Raises Withdrawn where the request was withdrawn.
 
         If this wait is cancelled while the run goes on (`asyncio.wait_for`), the request is withdrawn. With
@@ -137,6 +142,8 @@ class Run:
             "required": required,
             # As calls were recorded before orchestrations could set it.
             **({"named_four_eyes": False} if four_eyes is None else {"four_eyes": four_eyes}),
+            "decisions": list(decisions),
+            "reason_required": reason_required,
             "on_timeout": on_timeout,
             **self._terms(assignees, timeout, escalation),
         }
@@ -154,6 +161,8 @@ class Run:
         )
         if outcome.approved:
             return outcome
+        if outcome.status == Status.ANSWERED:
+            raise Responded(f"{title}: answered instead{because(outcome)}", outcome=outcome)
         reason = "nobody decided in time" if outcome.timed_out else f"rejected{because(outcome)}"
         raise Rejected(f"{title}: {reason}", outcome=outcome)
 

@@ -9,7 +9,15 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from approvals import deciding
-from approvals.domain.lifecycle import Kind, Outcome, Severity, Status, Verdict
+from approvals.domain.lifecycle import (
+    RESPOND,
+    Kind,
+    Outcome,
+    Severity,
+    Status,
+    Verdict,
+    usual_decisions,
+)
 from approvals.exceptions import InvalidAnswer
 from approvals.queries.serialization import recorded_outcome
 
@@ -56,7 +64,7 @@ def reject(comment: str = "", *, by: str | None = None, after: float = 0.0) -> R
 
 
 def answer(answer: Any, comment: str = "", *, by: str | None = None, after: float = 0.0) -> Reply:
-    """Answer a question."""
+    """Answer a question, or an approval whose `decisions` have "respond" with a text instead."""
     words = f"answer({answer!r})"
     return Reply(status=Status.ANSWERED, words=words, comment=comment, answer=answer, by=by, after=after)
 
@@ -94,6 +102,8 @@ class AskedRequest:
     editable: bool | dict[str, Any] = False
     required: int = 1
     four_eyes: bool = False
+    decisions: list[str] = field(default_factory=usual_decisions)
+    reason_required: bool = False
     on_timeout: Verdict | None = None
     choices: Any = None
     multiple: bool = False
@@ -220,7 +230,10 @@ def _check_fit(request: AskedRequest, reply: Reply, where: str) -> None:
         Status.REJECTED: Kind.APPROVAL,
         Status.ANSWERED: Kind.CLARIFICATION,
     }
-    if only.get(reply.status, request.kind) is not request.kind:
+    instead = (
+        reply.status is Status.ANSWERED and request.kind is Kind.APPROVAL and RESPOND in request.decisions
+    )
+    if only.get(reply.status, request.kind) is not request.kind and not instead:
         raise PeopleMismatch(
             f"{where}: {reply} is no reply to {request}. Use {FITTING[request.kind]}{OF_BOTH_KINDS}."
         )

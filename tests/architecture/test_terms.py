@@ -43,7 +43,7 @@ RULES: Mapping[str, tuple[str, str]] = {
         "people, keys, the installation's default timeout, its callback hosts; what a deadline may approve",
         (
             "title arguments assignees requester key origin timeout callback_url default required four_eyes"
-            " on_timeout escalation"
+            " on_timeout escalation decisions"
         ),
     ),
     "approvals/domain/questions.py": (
@@ -94,8 +94,8 @@ RULES: Mapping[str, tuple[str, str]] = {
         "title arguments default assignees",
     ),
     "approvals/trail/verification/rows.py": (
-        "facts of entries; when the next step is due",
-        "arguments multiple origin key callback_url requester assignees escalation",
+        "facts of entries; when the next step is due; what may be answered with a text",
+        "arguments multiple origin key callback_url requester assignees escalation decisions",
     ),
     "approvals/trail/exports/formats.py": ("`title` of a text", "title"),
     "approvals/trail/seals/records.py": ("`key` that signs", "key"),
@@ -104,10 +104,13 @@ RULES: Mapping[str, tuple[str, str]] = {
         "decisions, the trail in words; finding by a key",
         "arguments required requester key",
     ),
-    "approvals/web/api/several.py": ("decisions; what one origin has asked", "arguments origin"),
+    "approvals/web/api/several.py": (
+        "many decisions; what one origin has asked",
+        "arguments origin decisions",
+    ),
     "approvals/web/api/schemas.py": (
-        "an example of each kind; assignees, choices, origin and escalation have a form of their own",
-        "title details arguments highlight timeout key choices origin assignees default escalation",
+        "an example of each kind; assignees, choices, origin and escalation have a form; many decisions",
+        "title details arguments highlight timeout key choices origin assignees default escalation decisions",
     ),
     "approvals/web/api/validation.py": ("choices have two forms", "choices"),
     "approvals/web/api/wire.py": (
@@ -123,7 +126,10 @@ RULES: Mapping[str, tuple[str, str]] = {
         "facts, which outlast what was asked, and the rest that a removal leaves",
         "key requester origin assignees multiple callback_url",
     ),
-    "approvals/writer/metrics.py": ("counts what deadlines decided", "on_timeout default"),
+    "approvals/writer/metrics.py": (
+        "counts decisions, and what deadlines decided",
+        "on_timeout default decisions",
+    ),
     "approvals/writer/removal.py": (
         "the host of a callback stays; what was approved",
         "callback_url arguments",
@@ -134,8 +140,8 @@ RULES: Mapping[str, tuple[str, str]] = {
         "title details arguments assignees timeout",
     ),
     "approvals/writer/rules/deciding.py": (
-        "votes and edits; a run withdraws what it asked",
-        "required editable arguments origin",
+        "votes, edits and reasons; a run withdraws what it asked",
+        "required editable arguments origin decisions reason_required",
     ),
     "approvals/writer/rules/escalating.py": ("whom a step names", "assignees escalation"),
     "approvals/writer/rules/opening.py": (

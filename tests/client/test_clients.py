@@ -36,6 +36,16 @@ pytestmark = [
 ]
 
 
+async def test_people_may_give_a_text_instead_of_a_yes(people: People, room: WaitingRoom) -> None:
+    terms = {"decisions": ("approve", "reject", "respond"), "reason_required": True}
+    asked = await people.program.open_approval("Refund?", key="refund-2", **terms)
+    with pytest.raises(Invalid, match="comment must say why"):
+        await people.reviewer.decide(asked.id, "approve")
+    await people.reviewer.decide(asked.id, "respond", answer="Ask Ann first.")
+    outcome = await people.program.wait(asked.id)
+    assert (outcome.responded, outcome.approved, outcome.answer) == (True, False, "Ask Ann first.")
+
+
 async def test_who_waits_is_told_what_people_decide(people: People, room: WaitingRoom) -> None:
     open_ones: list[Asked] = []
     arguments = {"order": 2**60, "amount": Decimal("12.40"), "at": datetime(2026, 1, 2, tzinfo=UTC)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sayso_client import Asked, KeyConflict, Sayso, UnknownRequest
+from sayso_client import Asked, KeyConflict, Rejected, Responded, Sayso, UnknownRequest
 from sayso_client.testing import AsyncFakeSayso, FakeSayso
 
 
@@ -30,6 +30,16 @@ def test_people_are_a_function_of_the_request() -> None:
         "Nobody decided in time.",
     ]
     assert sayso.wait_all(outcome.request_id for outcome in outcomes) == outcomes
+
+
+def test_people_may_give_a_text_instead() -> None:
+    sayso = FakeSayso(lambda request: {"decision": "respond", "answer": "Ask Ann."})
+    outcome = sayso.approve("Refund?", key="k", decisions=["approve", "reject", "respond"])
+    assert (outcome.responded, outcome.approved, outcome.answer) == (True, False, "Ask Ann.")
+    assert outcome.reason() == "Answered by tester: Ask Ann."
+    with pytest.raises(Responded) as refused:
+        outcome.raise_for_refusal()
+    assert isinstance(refused.value, Rejected)
 
 
 def test_a_key_is_one_question_there_too() -> None:

@@ -17,8 +17,9 @@ from approvals.management.wording import raise_as_refusal, show_outcome
 
 class Command(ScreenCommand):
     help = (
-        "Answer a clarification: with text, with one of its choices, with a JSON array of choices where"
-        " several may be picked, or with JSON (or @file) where the answer is a form."
+        "Answer a clarification, or an approval that takes a text instead: with text, with one of its"
+        " choices, with a JSON array of choices where several may be picked, or with JSON (or @file) where"
+        " the answer is a form."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

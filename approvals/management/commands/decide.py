@@ -1,4 +1,4 @@
-"""Approve or reject a request from the terminal."""
+"""Approve or reject a request from the terminal, or answer it with a text instead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from approvals import deciding
-from approvals.domain.lifecycle import Verdict
+from approvals.domain.lifecycle import DECISIONS
 from approvals.management.answering import parse_json_object
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, actor_in_terminal, add_as_option
@@ -16,17 +16,21 @@ from approvals.management.wording import raise_as_refusal, show_outcome
 
 
 class Command(ScreenCommand):
-    help = "Approve or reject a request. Exit status 1 where it is refused; the error begins with its code."
+    help = (
+        "Approve or reject a request, or respond with a text instead, where it takes one. Exit status 1 where"
+        " it is refused; the error begins with its code."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", metavar="ID", help=f"the request's id, {HELP}")
-        parser.add_argument("verdict", choices=[*map(str, Verdict)])
+        parser.add_argument("verdict", choices=DECISIONS)
         parser.add_argument("--comment", default="", metavar="C", help="the reason; planners read it")
         parser.add_argument(
             "--arguments",
             metavar="JSON",
             help="the edited arguments, as JSON or @file, where they may be edited",
         )
+        parser.add_argument("--answer", metavar="TEXT", help="the text of `respond`")
         parser.add_argument("--json", action="store_true", help="the outcome as JSON")
         add_as_option(parser)
 
@@ -41,5 +45,6 @@ class Command(ScreenCommand):
                 options["verdict"],
                 comment=options["comment"],
                 arguments=None if changed is None else parse_json_object(changed, "--arguments"),
+                answer=options["answer"],
             )
         show_outcome(self.screen, outcome, as_json=options["json"])

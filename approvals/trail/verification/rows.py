@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from approvals.domain.escalation import next_moment
-from approvals.domain.lifecycle import Status
+from approvals.domain.lifecycle import RESPOND, Kind, Status
 from approvals.domain.payloads import canonical, digest, read_canonical
 from approvals.domain.request_terms import TERMS, Place, terms_in
 from approvals.models import ORIGIN_ID_LIMIT, Event
@@ -75,8 +75,14 @@ def _about_words(row: Row, replay: Replay) -> Iterator[str]:
                 yield f"The {name} of the row is not what was shown or said."
         elif name in _WORDLESS and not replay.unexplained and row[name] != _WORDLESS[name]:
             yield f"The row has {name}, which nothing on its trail has given it."
+    if _is_answered_instead(row) and not row["purged_at"] and RESPOND not in row["decisions"]:
+        yield "It was answered with a text, which its decisions do not allow."
     if replay.closed and replay.closed["outcome"] == Status.TIMED_OUT and not replay.answers_as_asked:
         yield "Its timeout gave another answer than the default that was asked with it."
+
+
+def _is_answered_instead(row: Row) -> bool:
+    return row["kind"] == Kind.APPROVAL and row["status"] == Status.ANSWERED
 
 
 def _about_responses(responses: Responses, replay: Replay) -> Iterator[str]:

@@ -145,14 +145,19 @@ def get_history(request: HttpRequest, request_id: RequestId) -> HttpResponse:
     "/requests/{request_id}/decision", response=OutcomeOnTheWire, **described("Approve or reject", *ON_CHANGE)
 )
 def decide(request: HttpRequest, request_id: RequestId, body: schemas.DecisionBody) -> HttpResponse:
-    """Vote on an approval. With a quorum, it may still be `pending` then.
+    """Vote on an approval, or `respond` with a text. With a quorum, it may still be `pending` then.
 
     Repeating your own decision is safe; changing it is `already_decided`. Needs the scope `decide`.
     """
     caller_of(request, Scope.DECIDE)
     return _outcome(
         deciding.decide(
-            actor_of(request), request_id, body.decision, comment=body.comment, arguments=body.arguments
+            actor_of(request),
+            request_id,
+            body.decision,
+            comment=body.comment,
+            arguments=body.arguments,
+            answer=body.answer,
         )
     )
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
-from approvals.deciding import COMMENT_LIMIT
+from approvals.deciding import COMMENT_LIMIT, RESPONSE_LIMIT
 from approvals.domain.lifecycle import Kind
 from approvals.domain.payloads import LONGEST_DURATION
 from approvals.domain.request_terms import KEY_LIMIT, TERMS, URL_LIMIT, Place, Term, terms_in
@@ -158,19 +158,25 @@ AnyQuestion: TypeAlias = Annotated[ApprovalQuestion | ClarificationQuestion, Fie
 
 
 class DecisionBody(Body):
-    """Approve or reject."""
+    """Approve or reject, or respond with a text instead, where the request's `decisions` have that."""
 
     model_config = with_example({"decision": "approve", "comment": "Looks right."})
 
-    decision: Literal["approve", "reject"]
+    decision: Literal["approve", "reject", "respond"]
     comment: Comment = ""
     arguments: dict[str, Any] | None = Field(
         default=None, description="The edited action, where the request lets it be edited."
     )
+    answer: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=RESPONSE_LIMIT,
+        description="The text of `respond`, which needs one.",
+    )
 
 
 class AnswerBody(Body):
-    """Answer a clarification."""
+    """Answer a clarification, or an approval that takes a text instead."""
 
     model_config = with_example({"answer": "4711"})
 

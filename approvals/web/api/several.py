@@ -36,7 +36,12 @@ def decide_many(request: HttpRequest, body: schemas.ManyDecisions) -> HttpRespon
     actor = actor_of(request)
     decisions = [
         deciding.make_decision(
-            actor, one.request_id, one.decision, comment=one.comment, arguments=one.arguments
+            actor,
+            one.request_id,
+            one.decision,
+            comment=one.comment,
+            arguments=one.arguments,
+            answer=one.answer,
         )
         for one in body.decisions
     ]

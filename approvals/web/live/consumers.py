@@ -260,5 +260,10 @@ async def _carry_out(actor: Actor, message: Decide | Answer) -> Outcome:
     if isinstance(message, Answer):
         return await deciding.aanswer(actor, message.request_id, message.answer, comment=message.comment)
     return await deciding.adecide(
-        actor, message.request_id, message.decision, comment=message.comment, arguments=message.arguments
+        actor,
+        message.request_id,
+        message.decision,
+        comment=message.comment,
+        arguments=message.arguments,
+        answer=message.answer,
     )

@@ -59,8 +59,14 @@ def submit(actor: Actor, asked: Any, form: ActForm) -> NotRecorded | None:
 
     def write() -> object:
         if isinstance(form, DecisionForm):
-            verdict, edited = said["decision"], said["arguments"]
-            return deciding.decide(actor, asked.pk, verdict, comment=said["comment"], arguments=edited)
+            return deciding.decide(
+                actor,
+                asked.pk,
+                said["decision"],
+                comment=said["comment"],
+                arguments=said["arguments"],
+                answer=said.get("answer"),
+            )
         return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
 
     return _record(actor, asked, write, form)

@@ -55,6 +55,8 @@ def outcome_in_words(asked: Any) -> str:
     if asked.status == Status.TIMED_OUT:
         return f"Timed out, {_by_default(asked)}"
     word = str(asked.status).capitalize()
+    if asked.kind == Kind.APPROVAL and asked.status == Status.ANSWERED:
+        word = "Answered, not approved,"
     return f"{word} by {asked.decided_by.get_username()}" if asked.decided_by else f"{word} by a program"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from approvals.domain.accounts import on_record
 from approvals.domain.commands import Accepted, Actor, Answer, Decision, Expire, Refused, Result, Withdraw
-from approvals.domain.lifecycle import Kind, Status, Verdict, is_overdue, tally
+from approvals.domain.lifecycle import RESPOND, Kind, Status, Verdict, is_overdue, tally
 from approvals.domain.payloads import canonical
 from approvals.models import Event, HumanRequest
 from approvals.queries import permissions
@@ -32,12 +32,22 @@ def decide(batch: Batch, command: Decision, row: HumanRequest) -> Result:
     right = batch.right_to_vote(row, command.actor)
     if refused := check_state(batch, command.actor, row, said, voted=_why_no_vote(command, earlier, right)):
         return refused
-    # Not its truth: an empty schema lets anything be edited.
+    if refused := _check_words(command, row):
+        return refused
+    _vote(batch, command, row, right or Right(by=allowed), said)
+    return Accepted(outcome=batch.outcome(row.pk))
+
+
+def _check_words(command: Decision, row: HumanRequest) -> Refused | None:
+    """Return the refusal of what this request does not take; of people it may want a reason."""
+    # Not the truth of `editable`: an empty schema lets anything be edited.
     if command.arguments is not None and row.editable is False:
         detail = "arguments of this request may not be edited."
         return Refused(code="invalid", detail=detail, field="arguments")
-    _vote(batch, command, row, right or Right(by=allowed), said)
-    return Accepted(outcome=batch.outcome(row.pk))
+    if row.reason_required and command.actor.user_id is not None and not command.comment.strip():
+        detail = "comment must say why: this request needs a reason."
+        return Refused(code="invalid", detail=detail, field="comment")
+    return None
 
 
 def _why_no_vote(command: Decision, earlier: Said | None, right: Right | None) -> str:
@@ -101,11 +111,12 @@ def _repeat(batch: Batch, command: Decision, row: HumanRequest, right: Right, sa
 
 
 def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
+    """Close a clarification with its answer, or an approval with a text instead, where it takes one."""
     said = {"answer": command.answer, "comment": command.comment}
     allowed = check_permission(batch, command.actor, row, permissions.decides_by, said)
     if isinstance(allowed, Refused):
         return allowed
-    if row.kind != Kind.CLARIFICATION:
+    if row.kind != Kind.CLARIFICATION and RESPOND not in row.decisions:
         detail = "answer: an approval is approved or rejected, not answered."
         return Refused(code="invalid", detail=detail, field="answer")
     earlier = batch.said.get((row.pk, command.actor.user_id))

@@ -196,6 +196,8 @@ def record(as_keeper: None) -> None:
     queue.submit(Escalate(request_id=uuid.UUID(on_behalf), step=0)).result()
     deciding.decide(make.actor(barbara), on_behalf, "approve", comment="as she would")
     clock.move_back()
+    instead = make.approval(decisions=["approve", "reject", "respond"], reason_required=True)
+    deciding.decide(make.actor(ada), instead, "respond", answer="Ask the supplier first.", comment="late")
     late = make.clarification(schema={"type": "string"}, default="no", timeout=1e-6)
     queue.submit(Expire(request_id=uuid.UUID(late))).result()
     purged = make.approval(arguments={"order": 1}, requester=ada, timeout=600)

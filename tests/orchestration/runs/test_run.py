@@ -14,7 +14,7 @@ from pytest_django import Settings
 from approvals import deciding, gate
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
-from orchestration import Rejected, Run, StepFailed, TimedOut, Withdrawn, orchestration, queries
+from orchestration import Rejected, Responded, Run, StepFailed, TimedOut, Withdrawn, orchestration, queries
 from orchestration.catalog import retries
 from orchestration.exceptions import NeedsKey
 from orchestration.models import StepRecord
@@ -158,6 +158,21 @@ async def test_a_rejection_tells_who_and_why(runtime: Runtime, owner: User) -> N
         "Rejected",
         "rejected",
         "May I?: rejected by olga: too much",
+    ]
+
+
+async def test_a_text_instead_of_a_yes_is_a_no_that_has_it(runtime: Runtime, owner: User) -> None:
+    """Responded, which is a Rejected; the outcome has the text."""
+    terms = {"decisions": ["approve", "reject", "respond"], "reason_required": True}
+    run_id = await runtime.manager.astart("runs_asking", {"approval": True, "terms": terms}, owner)
+    request = await asked(run_id)
+    assert {name: request[name] for name in terms} == terms
+    await deciding.adecide(factories.actor(owner), request["id"], "respond", answer="Ask Ann first.")
+    assert issubclass(Responded, Rejected)
+    assert (await finished(run_id))["result"] == [
+        "Responded",
+        "answered",
+        "May I?: answered instead by olga: Ask Ann first.",
     ]
 
 

@@ -10,8 +10,8 @@ from django import forms
 from django.contrib.auth.models import Group
 from django.http import QueryDict
 
-from approvals.deciding import COMMENT_LIMIT
-from approvals.domain.lifecycle import Severity, Verdict
+from approvals.deciding import COMMENT_LIMIT, RESPONSE_LIMIT
+from approvals.domain.lifecycle import RESPOND, Severity, Verdict
 from approvals.domain.masking import HiddenHeaders
 from approvals.domain.schemas import check_against, labels_of
 from approvals.exceptions import ApprovalError
@@ -112,16 +112,33 @@ class DecisionForm(PlainForm):
 class PageDecisionForm(DecisionForm):
     """The form of a request's page: one note, which is the reason where its other button rejects.
 
-    What matters much can only be approved with `read` ticked, for exactly what is approved then.
+    What matters much can only be approved with `read` ticked, for exactly what is approved then. Where the
+    request takes a text instead, `takes_text`: `decision` may be "respond", and `answer` is that text, else
+    None.
     """
 
     comment = _text_area("Note", 1, "If you reject, say why: the requester will read this.")
+    answer = TextField(
+        required=False,
+        max_length=RESPONSE_LIMIT,
+        label="Answer",
+        help_text="The requester gets this text instead of a yes: nothing is done.",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
     read = forms.BooleanField(required=False, label="I have read what will happen")
 
     def __init__(self, request: Any, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(request, data, **options)
         self.wants_tick = request.severity == Severity.HIGH
         self.fields["read"].widget.attrs["required"] = True
+        self.takes_text = RESPOND in request.decisions
+        if self.takes_text:
+            decision: Any = self.fields["decision"]
+            decision.choices = [*decision.choices, (RESPOND, "Answer instead")]
+        self.reason_required = request.reason_required
+        if self.reason_required:
+            self.fields["comment"].label = "Reason"
+            self.fields["comment"].help_text = "Say why: this request needs a reason, whatever you decide."
 
     def changes(self) -> list[Change]:
         """List the changes, also where nothing but the tick is missing."""
@@ -132,6 +149,7 @@ class PageDecisionForm(DecisionForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
+        self._clean_words(cleaned)
         if not self.wants_tick or cleaned.get("decision") != Verdict.APPROVE:
             return cleaned
         if not self.errors and self.unreviewed:
@@ -140,6 +158,16 @@ class PageDecisionForm(DecisionForm):
         elif not cleaned.get("read"):
             self.add_error("read", f"“{self.fields['read'].label}” must be ticked before you approve.")
         return cleaned
+
+    def _clean_words(self, cleaned: dict[str, Any]) -> None:
+        """Check that there is a text where one is sent instead, and a reason where one is wanted."""
+        if cleaned.get("decision") == RESPOND:
+            if not str(cleaned.get("answer", "")).strip():
+                self.add_error("answer", "Write what the requester gets instead of a yes.")
+            return
+        cleaned["answer"] = None
+        if self.reason_required and not str(cleaned.get("comment", "")).strip():
+            self.add_error("comment", "Say why: this request needs a reason.")
 
 
 class AnswerForm(PlainForm):
