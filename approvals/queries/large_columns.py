@@ -120,7 +120,15 @@ def _large_statement(vendor: str) -> str:
     )
     conditions[arguments] = "asked OR outcome"
     columns = ", ".join(f"CASE WHEN {condition} THEN {name} END" for name, condition in conditions.items())
-    return (
-        f"SELECT {columns}, asked, outcome, id FROM (SELECT r.*, {weight(vendor, 'r')} <= %s AS asked,"  # noqa: S608
-        f" {outcome} <= %s AS outcome FROM {bulk.table(HumanRequest)} r WHERE {bulk.among('r.id')}) r"
+    requests = f"{bulk.table(HumanRequest)} r"
+    sizes = (
+        f"{weight(vendor, 'r')} <= %s AS asked, {outcome} <= %s AS outcome FROM {requests}"
+        f" WHERE {bulk.among('r.id')}"
     )
+    if vendor == "sqlite":
+        # It would compute the bytes for each column anew, and keep a copy of what is large each time, if the
+        # inner query became part of the outer one; with an OFFSET it does not.
+        rows = f"(SELECT r.id AS found, {sizes} LIMIT -1 OFFSET 0) CROSS JOIN {requests} ON r.id = found"
+    else:
+        rows = f"(SELECT r.*, {sizes}) r"
+    return f"SELECT {columns}, asked, outcome, id FROM {rows}"  # noqa: S608

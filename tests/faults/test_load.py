@@ -57,8 +57,6 @@ PEOPLE = 50
 MOST_PER_SOCKET = 128 * 1024
 # What a server may gain by one client that does its worst.
 MOST_GAINED = 48 * MIB
-# For a quota of 12 MiB: six times as much, since the server holds some of its requests several times at once.
-MOST_GAINED_BY_A_QUOTA = 72 * MIB
 
 
 def memory(server: Server) -> int:
@@ -357,7 +355,7 @@ async def test_an_account_that_asks_all_it_may_costs_a_reviewers_server_little(s
         assert [len(page.json()["requests"]) for page in pages] == [2] * 3
     gained = most_memory(server) - before
     print(f"a full quota: {gained / MIB:.1f} MiB")
-    assert gained < MOST_GAINED_BY_A_QUOTA
+    assert gained < MOST_GAINED
 
 
 async def _refused(client: httpx.AsyncClient, path: str, **options: Any) -> httpx.Response:
