@@ -183,8 +183,9 @@ class TestDoors:
         client, request = browser_of(ada), instead(title="Refund order 812", reason_required=True)
         address = f"/requests/{request}/"
         form = Page(client.get(address).text, about="comment")
-        blank = post(client, address, form.fill("answer", "  ").press("decision", "respond"))
-        assert (blank.status_code, "Write what the requester gets" in blank.text) == (422, True)
+        for nothing, error in [("", "Answer is required."), ("  ", "Answer must not be empty")]:
+            blank = post(client, address, form.fill("answer", nothing).press("decision", "respond"))
+            assert (blank.status_code, error in blank.text) == (422, True)
         assert '<details class="fold small" open><summary>Answer instead' in blank.text
         form = Page(blank.text, about="comment")
         assert (
@@ -204,8 +205,10 @@ class TestDoors:
     def test_the_page_asks_for_a_reason_and_keeps_what_was_typed(self, ada: User) -> None:
         client, request = browser_of(ada), make.approval(reason_required=True)
         address = f"/requests/{request}/"
-        assert "Say why: this request needs a reason, whatever you decide." in client.get(address).text
-        assert "Say why: this request needs a reason." in client.post(address, {"decision": "reject"}).text
+        assert "Say why: nobody approves or rejects this without a reason." in client.get(address).text
+        for nothing, error in [("", "Reason is required."), ("  ", "Reason must say why")]:
+            refused = client.post(address, {"decision": "reject", "comment": nothing})
+            assert (refused.status_code, error in refused.text) == (422, True)
         assert client.post(address, {"decision": "reject", "comment": "Too much."}).status_code == 303
 
     def test_in_the_admin_each_of_several_needs_its_reason(self) -> None:
@@ -214,7 +217,7 @@ class TestDoors:
         client = client_of(rita)
         address = "/admin/approvals/approval/decide/"
         refused = client.post(address, {"ids": ids, "decision": "approve"})
-        assert "Say why: this request needs a reason." in refused.text
+        assert "Reason is required." in refused.text
         client.post(address, {"ids": ids, "decision": "approve", "comment": "Seen."})
         assert all(gate.outcome(one).approved for one in ids)
 

@@ -37,8 +37,9 @@ pytestmark = [
 
 
 async def test_people_may_give_a_text_instead_of_a_yes(people: People, room: WaitingRoom) -> None:
-    terms = {"decisions": ("approve", "reject", "respond"), "reason_required": True}
-    asked = await people.program.open_approval("Refund?", key="refund-2", **terms)
+    asked = await people.program.open_approval(
+        "Refund?", key="refund-2", decisions=("approve", "reject", "respond"), reason_required=True
+    )
     with pytest.raises(Invalid, match="comment must say why"):
         await people.reviewer.decide(asked.id, "approve")
     await people.reviewer.decide(asked.id, "respond", answer="Ask Ann first.")

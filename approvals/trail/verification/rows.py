@@ -82,7 +82,7 @@ def _about_words(row: Row, replay: Replay) -> Iterator[str]:
 
 
 def _is_answered_instead(row: Row) -> bool:
-    return row["kind"] == Kind.APPROVAL and row["status"] == Status.ANSWERED
+    return bool(row["kind"] == Kind.APPROVAL and row["status"] == Status.ANSWERED)
 
 
 def _about_responses(responses: Responses, replay: Replay) -> Iterator[str]:

@@ -119,7 +119,6 @@ class PageDecisionForm(DecisionForm):
 
     comment = _text_area("Note", 1, "If you reject, say why: the requester will read this.")
     answer = TextField(
-        required=False,
         max_length=RESPONSE_LIMIT,
         label="Answer",
         help_text="The requester gets this text instead of a yes: nothing is done.",
@@ -135,10 +134,12 @@ class PageDecisionForm(DecisionForm):
         if self.takes_text:
             decision: Any = self.fields["decision"]
             decision.choices = [*decision.choices, (RESPOND, "Answer instead")]
-        self.reason_required = request.reason_required
-        if self.reason_required:
-            self.fields["comment"].label = "Reason"
-            self.fields["comment"].help_text = "Say why: this request needs a reason, whatever you decide."
+        else:
+            del self.fields["answer"]
+        if request.reason_required:
+            comment = self.fields["comment"]
+            comment.required, comment.label = True, "Reason"
+            comment.help_text = "Say why: nobody approves or rejects this without a reason."
 
     def changes(self) -> list[Change]:
         """List the changes, also where nothing but the tick is missing."""
@@ -160,14 +161,13 @@ class PageDecisionForm(DecisionForm):
         return cleaned
 
     def _clean_words(self, cleaned: dict[str, Any]) -> None:
-        """Check that there is a text where one is sent instead, and a reason where one is wanted."""
-        if cleaned.get("decision") == RESPOND:
-            if not str(cleaned.get("answer", "")).strip():
-                self.add_error("answer", "Write what the requester gets instead of a yes.")
-            return
-        cleaned["answer"] = None
-        if self.reason_required and not str(cleaned.get("comment", "")).strip():
-            self.add_error("comment", "Say why: this request needs a reason.")
+        """Leave out what this decision does not need: a text its reason, a vote the text."""
+        if cleaned.get("decision") != RESPOND:
+            self.errors.pop("answer", None)
+            cleaned["answer"] = None
+        elif self.has_error("comment", "required"):
+            del self.errors["comment"]
+            cleaned["comment"] = ""
 
 
 class AnswerForm(PlainForm):
