@@ -136,10 +136,10 @@ class TestLists:
             assert f'href="{address}?{kept}"' in page
             assert client.get(f"{address}?{given}").status_code == 200
         assert f'href="{REQUESTS}?{kept}" aria-current="page"' in page
-        page = text(client.get(f"{CLARIFICATIONS}?status=answered"))
-        assert f'href="{REQUESTS}?status=answered"' in page
-        assert f'href="{APPROVALS}"' in page
-        assert f'href="{CLARIFICATIONS}?status=answered" aria-current="page"' in page
+        page = text(client.get(f"{APPROVALS}?status=approved"))
+        assert f'href="{REQUESTS}?status=approved"' in page
+        assert f'href="{CLARIFICATIONS}"' in page
+        assert f'href="{APPROVALS}?status=approved" aria-current="page"' in page
 
     @both_databases
     def test_a_person_sees_in_the_admin_what_that_person_may_see(self) -> None:

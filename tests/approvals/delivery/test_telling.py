@@ -658,7 +658,7 @@ class TestSending:
 
     @pytest.mark.parametrize(
         ("detail", "said", "unsaid"),
-        [("title", "Pay", "812"), ("summary", "812", "*Once.*"), ("full", "*Once.*", "\0")],
+        [("title", "Pay", "A-812"), ("summary", "A-812", "*Once.*"), ("full", "*Once.*", "\0")],
     )
     async def test_how_much_it_says_is_a_setting(
         self,
@@ -671,7 +671,8 @@ class TestSending:
         unsaid: str,
     ) -> None:
         settings.SAYSO_MESSAGE_DETAIL = detail
-        await in_database(make.approval, "Pay", details="*Once.*", arguments={"order": 812}, assignees=[ada])
+        arguments = {"order": "A-812"}  # in no id
+        await in_database(make.approval, "Pay", details="*Once.*", arguments=arguments, assignees=[ada])
         (letter,) = await came(smtp)
         assert said in text_of(letter)
         assert unsaid not in text_of(letter)

@@ -109,7 +109,17 @@ class TestBytes:
             "origin": {"kind": "job"},
         }
         size = HumanRequest.objects.get(pk=program.ask("ä", **question)["id"]).counted_bytes
-        stored = '{"note":"' + "x" * 1_000 + '"}' + "[]" + "false" + "null" * 3 + "[][]{}" + '{"kind":"job"}'
+        stored = (
+            '{"note":"'
+            + "x" * 1_000
+            + '"}'
+            + "[]"
+            + "false"
+            + '["approve","reject"]'
+            + "null" * 3
+            + "[][]{}"
+            + '{"kind":"job"}'
+        )
         assert size == len("ä€".encode()) + len(stored)
         settings.SAYSO_BYTES_PER_USER = 3 * size - 1
         program.ask("ä", **question)
