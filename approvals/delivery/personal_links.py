@@ -40,6 +40,7 @@ from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Outcome, Severity, Status, is_overdue
 from approvals.domain.payloads import canonical, digest
 from approvals.domain.questions import meaning_of
+from approvals.domain.request_terms import TERMS
 from approvals.domain.telling import ASKING
 from approvals.exceptions import LinkDead, LinkUsed
 from approvals.queries import permissions
@@ -182,7 +183,10 @@ def _state(notice: Notice, session: str) -> str:
     request, audience = notice.request, notice.audience
     around = {"context": request.context, "links": request.links, "metadata": request.metadata}
     asked = {"details": request.details, "requester": str(request.requester_id)}
-    shown = {**asked, **around, **meaning_of(request, None)}
+    # What has no group, as links did that were sent before there were any.
+    unsaid = {term.name for term in TERMS.values() if term.sparse and not getattr(request, term.name)}
+    meant = {name: value for name, value in meaning_of(request, None).items() if name not in unsaid}
+    shown = {**asked, **around, **meant}
     return canonical(
         {
             "notification": str(notice.notification.pk),

@@ -52,7 +52,8 @@ class Term:
     `kind`: of which requests it is; None: of both. `omitted` is what holds where nothing is said (`...`: it
     must be said), `empty` what is recorded for None, and read as null (`...`: None itself). `removed` is what
     a row has once retention has taken the words away (`...`: it stays). `limits` are in pydantic's words.
-    `large`: it may be, and lists leave it out. `since` is the first format of trail entries that has it.
+    `large`: it may be, and lists leave it out. `since` is the first format of trail entries that has it;
+    `sparse`: they have it only where something was said.
     What is neither text nor true or false nor a whole number has a `rule`.
     """
 
@@ -69,6 +70,7 @@ class Term:
     limits: Mapping[str, Any] = field(default_factory=dict)
     large: bool = False
     since: int = 1
+    sparse: bool = False
     rule: Rule | None = None
 
     def check(self, value: Any, said: Mapping[str, Any]) -> Any:
@@ -160,6 +162,17 @@ class RequestTerms:
         large=True,
         since=5,
         rule=rules.check_metadata,
+    )
+    group: dict[str, str] = _term(
+        "What belongs together, such as the tool calls of one turn of an agent: requests of one requester"
+        " with the same `key`. `title` is one line, the same for all of them.",
+        {},
+        omitted=None,
+        empty={},
+        removed={},
+        since=5,
+        sparse=True,
+        rule=rules.check_group,
     )
     severity: Severity = _term(
         "How much it matters: `high` is marked in lists and on its page, where whoever approves it first says"
@@ -369,6 +382,7 @@ class CommonTerms(TypedDict, total=False):
     context: str
     links: Sequence[Mapping[str, str]]
     metadata: Mapping[str, str]
+    group: Mapping[str, str] | None
     severity: str
     requester: Any
     assignees: Collection[Any]

@@ -37,6 +37,8 @@ LINK_LIMIT = 2000
 METADATA_LIMIT = 64
 METADATA_NAME_LIMIT = 64
 METADATA_VALUE_LIMIT = 500
+# Characters of the key of a group; its title has those of any title.
+GROUP_LIMIT = 200
 # The share of its time after which those are reminded who have not decided.
 REMIND_AT = 0.8
 
@@ -223,6 +225,19 @@ def check_metadata(metadata: Any, said: Mapping[str, Any] = {}) -> dict[str, str
         check_text(name, "metadata", max_length=METADATA_NAME_LIMIT, required=True, one_line=True)
         check_text(value, f"metadata.{name}", max_length=METADATA_VALUE_LIMIT)
     return metadata
+
+
+def check_group(group: Any, said: Mapping[str, Any] = {}) -> dict[str, str]:
+    """Return the group; None stands for none, which is empty on record."""
+    if group is None or group == {}:
+        return {}
+    if not isinstance(group, Mapping) or group.keys() != {"key", "title"}:
+        raise InvalidRequest("group must have key and title, and nothing else.", field="group")
+    seen = {"required": True, "one_line": True, "seen": True}
+    return {
+        "key": check_text(group["key"], "group.key", max_length=GROUP_LIMIT, **seen),
+        "title": check_text(group["title"], "group.title", max_length=TITLE_LIMIT, **seen),
+    }
 
 
 def check_origin(origin: Any, said: Mapping[str, Any] = {}) -> dict[str, str]:

@@ -21,7 +21,7 @@ from approvals.domain.lifecycle import (
     usual_decisions,
 )
 from approvals.domain.request_terms import KEY_LIMIT, URL_LIMIT
-from approvals.domain.term_rules import ORIGIN_LIMIT, REMIND_AT, TITLE_LIMIT
+from approvals.domain.term_rules import GROUP_LIMIT, ORIGIN_LIMIT, REMIND_AT, TITLE_LIMIT
 from approvals.models.record import Manager, OnRecord, QuerySet, ReadOnlyManager
 
 # This many characters of an origin's id have a column of their own, to search by.
@@ -40,6 +40,9 @@ class HumanRequest(OnRecord):
     context = models.TextField(blank=True, default="", db_default="")
     links = JSONText(default=list, db_default=[])
     metadata = JSONText(default=dict, db_default={})
+    # Its key has a column of its own, to look for.
+    group = JSONText(default=dict, db_default={})
+    group_key = models.CharField(max_length=GROUP_LIMIT, blank=True, default="", db_default="")
     severity = models.CharField(
         max_length=16,
         choices=[(severity.value, severity.value) for severity in Severity],
@@ -222,6 +225,15 @@ class HumanRequest(OnRecord):
                 name="request_open_of_origin",
                 fields=["origin_id", "opened_at", "id"],
                 condition=Q(status=Status.PENDING) & ~Q(origin_id=""),
+            ),
+            # A group's, newest first: of any requester, and of one.
+            models.Index(
+                name="request_of_group", fields=["group_key", "opened_at", "id"], condition=~Q(group_key="")
+            ),
+            models.Index(
+                name="request_of_own_group",
+                fields=["group_key", "requester", "opened_at", "id"],
+                condition=~Q(group_key=""),
             ),
         ]
 

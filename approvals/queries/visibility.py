@@ -116,6 +116,7 @@ def list_requests(
     asked: bool = False,
     key: str | None = None,
     origin: OriginFilter | None = None,
+    group: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     behind: tuple[datetime, UUID] | None = None,
@@ -125,8 +126,8 @@ def list_requests(
 
     Opened at `since` or later and before `until`; `behind` is the moment and id of the last row of the page
     before. `mine` leaves those that the user may decide, `asked` those that they asked, `key` those that they
-    asked under it. A page has at most `limit` requests and, if it has
-    several, LISTED_BYTES of questions.
+    asked under it; `group` is the key of a group, of whichever requester. A page has at most `limit` requests
+    and, if it has several, LISTED_BYTES of questions.
     """
     requests = visible_to(user_id).filter(
         given(status=status, kind=kind, opened_at__gte=since, opened_at__lt=until)
@@ -137,6 +138,8 @@ def list_requests(
         requests = requests.filter(key=key, key_scope=scope_of_user(user_id))
     if origin is not None:
         requests = requests.filter(origin.condition())
+    if group is not None:
+        requests = requests.filter(group_key=group).exclude(group_key="")
     if mine:
         people = people_reads.persons([user_id])
         requests = requests.filter(decidable_by(people[user_id])) if people else requests.none()

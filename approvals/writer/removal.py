@@ -21,7 +21,7 @@ from approvals.writer import callbacks, chain
 
 # The terms that `blank` empties, and all columns that it changes beside those that every rule may change.
 _REMOVED = [term for term in terms_in(Place.ROW) if term.removed is not ...]
-WORDS = (*(term.name for term in _REMOVED), "escalates_at", "callback_url", "purged_at")
+WORDS = (*(term.name for term in _REMOVED), "group_key", "escalates_at", "callback_url", "purged_at")
 
 
 class Shown(NamedTuple):
@@ -101,7 +101,7 @@ def blank(row: HumanRequest, now: datetime) -> None:
     for term in _REMOVED:
         setattr(row, term.name, copy(term.removed))
     row.answer = row.final_arguments = row.escalates_at = None
-    row.comment, row.callback_url = "", callbacks.receiver_of(row.callback_url)
+    row.comment, row.group_key, row.callback_url = "", "", callbacks.receiver_of(row.callback_url)
     row.purged_at = now
 
 

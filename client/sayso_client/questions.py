@@ -26,6 +26,7 @@ class Terms(TypedDict, total=False):
     context: str
     links: Iterable[Mapping[str, str]]
     metadata: Mapping[str, str]
+    group: Mapping[str, str] | None
     assignees: Assignees | None
     timeout: float | EllipsisType | None
     severity: str
@@ -91,7 +92,7 @@ def body_of(kind: str, title: str, key: str, terms: Mapping[str, Any]) -> dict[s
     """Return the body of POST /requests; UnfitValue for what is no JSON."""
     said = {name: value for name, value in terms.items() if not isinstance(value, EllipsisType)}
     assignees = said.pop("assignees", None)
-    for name in ("origin", "choices", "schema"):
+    for name in ("origin", "group", "choices", "schema"):
         if name in said and said[name] is None:
             del said[name]
     if said.get("arguments", "") is None:

@@ -92,6 +92,7 @@ class Run:
         context: str = "",
         links: Sequence[Mapping[str, str]] = (),
         metadata: Mapping[str, str] | None = None,
+        group: Mapping[str, str] | None = None,
         assignees: Collection[Any] | None = None,
         severity: str = "normal",
         highlight: Sequence[str] = (),
@@ -113,7 +114,8 @@ class Run:
 
         `outcome.arguments` is what was approved: the approver may edit it if `editable`. `timeout` is in
         seconds. `context` is Markdown that the page shows folded, `links` have a title and a url each,
-        `metadata` are texts of your own. `severity` is "normal" or "high"; lists show the arguments that
+        `metadata` are texts of your own. Requests with a `group` of the same key, which also has a title,
+        belong together. `severity` is "normal" or "high"; lists show the arguments that
         `highlight` names, else the first two. `assignees` and `four_eyes` omitted: as an administrator has
         set them for the orchestration, else as it was registered, else the owner and False. REVIEWERS names
         any reviewer, OWNER the run's owner. `escalation` says who decides as well, or instead, if nobody
@@ -134,6 +136,7 @@ class Run:
         terms = {
             "arguments": arguments,
             **_beside(context, links, metadata),
+            "group": group,
             "severity": severity,
             "remind": remind,
             "confidential": confidential,
@@ -178,6 +181,7 @@ class Run:
         context: str = "",
         links: Sequence[Mapping[str, str]] = (),
         metadata: Mapping[str, str] | None = None,
+        group: Mapping[str, str] | None = None,
         assignees: Collection[Any] | None = None,
         severity: str = "normal",
         timeout: float | timedelta | None = OMITTED,  # noqa: ASYNC109 - the request's deadline, not this call's
@@ -190,12 +194,13 @@ class Run:
     ) -> Any:
         """Ask a question and return the answer; raise TimedOut where there is none in time and no default.
 
-        What is said beside the question, `assignees`, `severity`, `timeout`, `escalation`, `remind`,
+        What is said beside the question, `group`, `assignees`, `severity`, `timeout`, `escalation`, `remind`,
         `confidential`, `keep_open` and `on_question` are as for `approve`. Raises Withdrawn where the
         question was withdrawn.
         """
         terms = {
             **_beside(context, links, metadata),
+            "group": group,
             "severity": severity,
             "remind": remind,
             "confidential": confidential,

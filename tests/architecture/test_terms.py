@@ -53,7 +53,10 @@ RULES: Mapping[str, tuple[str, str]] = {
     "approvals/domain/escalation.py": ("steps in the time that there is", "escalation timeout"),
     "approvals/domain/lookalikes.py": ("`title` of a JSON Schema", "title"),
     "approvals/domain/masking.py": ("`key` of a header", "key"),
-    "approvals/queries/assignees.py": ("whether enough people may decide", "assignees required four_eyes"),
+    "approvals/queries/assignees.py": (
+        "whether enough people may decide; `group` of people",
+        "assignees required four_eyes group",
+    ),
     "approvals/queries/escalation.py": (
         "whether enough people are left; what is next",
         "four_eyes escalation",
@@ -82,7 +85,8 @@ RULES: Mapping[str, tuple[str, str]] = {
         "what a shortened id may mean, for people; what else an origin asks",
         "title origin",
     ),
-    "approvals/queries/notices.py": ("who asked, by name", "requester"),
+    "approvals/queries/notices.py": ("who asked, by name; `group` of people", "requester group"),
+    "approvals/queries/preferences.py": ("`group` of people", "group"),
     "approvals/queries/quorum.py": ("how many must approve, and whether others", "required four_eyes"),
     "approvals/queries/large_columns.py": ("arguments are of the question and of the outcome", "arguments"),
     "approvals/trail/verification/checker.py": (
@@ -94,34 +98,40 @@ RULES: Mapping[str, tuple[str, str]] = {
         "title arguments default assignees",
     ),
     "approvals/trail/verification/rows.py": (
-        "facts of entries; when the next step is due; what may be answered with a text",
-        "arguments multiple origin key callback_url requester assignees escalation decisions",
+        "facts of entries; the key of a group; when the next step is due; what may be answered with a text",
+        "arguments multiple origin group key callback_url requester assignees escalation decisions",
     ),
     "approvals/trail/exports/formats.py": ("`title` of a text", "title"),
     "approvals/trail/seals/records.py": ("`key` that signs", "key"),
     "approvals/web/api/asking.py": ("people by name", "title assignees requester"),
     "approvals/web/api/requests.py": (
-        "decisions, the trail in words; finding by a key",
-        "arguments required requester key",
+        "decisions, the trail in words; finding by a key, also of a group",
+        "arguments required requester key group",
     ),
     "approvals/web/api/several.py": (
         "many decisions; what one origin has asked",
         "arguments origin decisions",
     ),
     "approvals/web/api/schemas.py": (
-        "an example of each kind; assignees, choices, origin and escalation have a form; many decisions",
-        "title details arguments highlight timeout key choices origin assignees default escalation decisions",
+        "an example of each kind; some have forms of their own; many decisions",
+        (
+            "title details arguments highlight timeout key choices group origin assignees default escalation"
+            " decisions"
+        ),
     ),
     "approvals/web/api/validation.py": ("choices have two forms", "choices"),
     "approvals/web/api/wire.py": (
-        "an example; people by name, those of steps, too; an outcome's arguments",
-        "title details arguments highlight on_timeout origin requester assignees default escalation",
+        "an example; people by name, those of steps, too; a group's form; an outcome's arguments",
+        "title details arguments highlight on_timeout group origin requester assignees default escalation",
     ),
     "approvals/writer/batch.py": (
         "closing: votes that count, what a deadline decides; when the next step is due",
         "required four_eyes on_timeout default key arguments escalation",
     ),
-    "approvals/writer/callbacks.py": ("posts there; `key` that signs", "callback_url key"),
+    "approvals/writer/callbacks.py": (
+        "posts there; `key` that signs; `group` of a pattern",
+        "callback_url key group",
+    ),
     "approvals/writer/chain.py": (
         "facts, which outlast what was asked, and the rest that a removal leaves",
         "key requester origin assignees multiple callback_url",
@@ -145,8 +155,8 @@ RULES: Mapping[str, tuple[str, str]] = {
     ),
     "approvals/writer/rules/escalating.py": ("whom a step names", "assignees escalation"),
     "approvals/writer/rules/opening.py": (
-        "deadlines, keys, the hash of arguments; four eyes that come from elsewhere",
-        "title key timeout origin arguments four_eyes",
+        "deadlines, keys, also of groups, the hash of arguments; four eyes that come from elsewhere",
+        "title key timeout origin group arguments four_eyes",
     ),
     "approvals/writer/rules/refusals.py": ("whether a key had asked before", "key"),
     "approvals/writer/rules/removing.py": ("what a removal leaves", "multiple callback_url"),

@@ -29,6 +29,12 @@ def test_a_title_of_a_call_shows_its_arguments_and_what_can_not_be_seen() -> Non
     assert len(title_of_call("pay", {"to": "x" * 300})) == 200
 
 
+def test_a_group_is_sent_where_there_is_one() -> None:
+    group = {"key": "turn-7", "title": "Three calls"}
+    assert body_of("approval", "Refund", "k", {"group": group})["group"] == group
+    assert "group" not in body_of("approval", "Refund", "k", {"group": None})
+
+
 @pytest.mark.parametrize(
     ("assignees", "sent"),
     [

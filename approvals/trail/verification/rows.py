@@ -38,6 +38,7 @@ def disagreements(row: Row, responses: Responses, assigned: Assigned, replay: Re
     if replay.policy_changed_at is not None:
         yield f"Entry {replay.policy_changed_at} was made under another policy than that before it."
     yield from _about_origin(row, replay)
+    yield from _about_group(row)
     yield from _about_removal(row, replay)
     yield from _about_responses(responses, replay)
     if replay.assigned is not None and assigned != replay.assigned:
@@ -54,6 +55,12 @@ def _about_origin(row: Row, replay: Replay) -> Iterator[str]:
         yield "The origin of the row is not the one that it was asked with."
     elif row["origin_id"] != row["origin"].get("id", "")[:ORIGIN_ID_LIMIT]:
         yield f"The row says origin_id {_text_of(row['origin_id'])}, which does not follow from its origin."
+
+
+def _about_group(row: Row) -> Iterator[str]:
+    group = row["group"]
+    if row["group_key"] != (group.get("key", "") if isinstance(group, dict) else ""):
+        yield f"The row says group_key {_text_of(row['group_key'])}, which does not follow from its group."
 
 
 def _about_removal(row: Row, replay: Replay) -> Iterator[str]:

@@ -87,6 +87,7 @@ def list_requests(request: HttpRequest, filters: Query[schemas.RequestFilters]) 
         asked=own,
         key=filters.key,
         origin=_origin_of(filters),
+        group=filters.group,
         since=filters.since,
         until=filters.until,
         behind=place_of(filters.cursor),

@@ -13,7 +13,7 @@ from approvals.deciding import COMMENT_LIMIT, RESPONSE_LIMIT
 from approvals.domain.lifecycle import Kind
 from approvals.domain.payloads import LONGEST_DURATION
 from approvals.domain.request_terms import KEY_LIMIT, TERMS, URL_LIMIT, Place, Term, terms_in
-from approvals.domain.term_rules import OMITTED, ORIGIN_LIMIT
+from approvals.domain.term_rules import GROUP_LIMIT, OMITTED, ORIGIN_LIMIT, TITLE_LIMIT
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
 from approvals.web.api.wire import KindName, StatusName, make_field, with_terms
 
@@ -90,6 +90,13 @@ class Origin(Body):
     url: Annotated[str, AfterValidator(_web_address)] = Field(default="", max_length=URL_LIMIT)
 
 
+class RequestGroup(Body):
+    """What belongs together: the same `key` and requester. Give all of it the same `title`."""
+
+    key: str = Field(min_length=1, max_length=GROUP_LIMIT)
+    title: str = Field(min_length=1, max_length=TITLE_LIMIT)
+
+
 def _how_given(choices: object) -> str:
     return "labelled" if isinstance(choices, dict) else "listed"
 
@@ -112,7 +119,12 @@ class EscalationStep(Body):
 
 
 # The terms that HTTP has in a form of its own.
-_FORMS: Mapping[str, Any] = {"choices": Choices, "origin": Origin, "escalation": list[EscalationStep]}
+_FORMS: Mapping[str, Any] = {
+    "choices": Choices,
+    "group": RequestGroup,
+    "origin": Origin,
+    "escalation": list[EscalationStep],
+}
 
 
 def _body_field(term: Term) -> tuple[Any, Any]:
@@ -290,6 +302,12 @@ class RequestFilters(BaseModel):
     origin_kind: str | None = Field(default=None, max_length=ORIGIN_LIMIT)
     origin_id: str | None = Field(
         default=None, min_length=1, max_length=ORIGIN_LIMIT, description="Those that this origin has asked."
+    )
+    group: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=GROUP_LIMIT,
+        description="Those of the group with this `key`; each requester has groups of their own.",
     )
     since: Moment | None = Field(default=None, description="Opened at this moment or later.")
     until: Moment | None = Field(default=None, description="Opened before this moment.")

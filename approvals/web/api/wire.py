@@ -119,8 +119,15 @@ class StepOnTheWire(BaseModel):
     replace: bool
 
 
+class GroupOnTheWire(BaseModel):
+    """What belongs together: requests of one requester with the same `key`."""
+
+    key: str
+    title: str
+
+
 # The terms that programs read in a form of their own.
-_FORMS: dict[str, Any] = {"escalation": list[StepOnTheWire]}
+_FORMS: dict[str, Any] = {"escalation": list[StepOnTheWire], "group": GroupOnTheWire | None}
 
 
 def _wire_field(term: Term) -> tuple[Any, Any]:

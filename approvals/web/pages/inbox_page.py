@@ -154,8 +154,8 @@ class InboxPage:
         groups: dict[str, list[Any]] = {}
         names = self._group_names(rows)
         for row in rows:
-            row.group = names.get(row.pk, "")
-            groups.setdefault(row.group, []).append(row)
+            row.heading = names.get(row.pk, "")
+            groups.setdefault(row.heading, []).append(row)
         return [Group(name=name, rows=some) for name, some in groups.items()]
 
     def _group_names(self, rows: Sequence[Any]) -> dict[UUID, str]:

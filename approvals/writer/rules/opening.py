@@ -88,6 +88,7 @@ def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanR
         changed_at=now,
         deadline=None if command.timeout is None else now + timedelta(seconds=command.timeout),
         origin_id=command.origin.get("id", "")[:ORIGIN_ID_LIMIT],
+        group_key=(command.group or {}).get("key", ""),
         fingerprint=command.fingerprint,
         counted_bytes=command.counted_bytes,
         **{term.name: term.to_row(getattr(command, term.name)) for term in _IN_ROWS},
@@ -96,8 +97,9 @@ def _row_of(command: OpenRequest, now: datetime, *, round_number: int) -> HumanR
 
 def _question_in(command: OpenRequest) -> dict[str, Any]:
     """Return what was asked, as everybody will be shown it."""
+    said = [(term, getattr(command, term.name)) for term in _IN_ENTRIES]
     return {
-        **{term.name: getattr(command, term.name) for term in _IN_ENTRIES},
+        **{term.name: value for term, value in said if value or not term.sparse},
         "arguments_sha256": digest(canonical(command.arguments)),
         "users": [on_record(user_id) for user_id in command.user_ids],
         "groups": list(command.group_ids),

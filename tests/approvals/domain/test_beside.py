@@ -1,4 +1,4 @@
-"""What is said beside a question: links and metadata, each with its rules, named where it breaks one."""
+"""What is said beside a question, links, metadata, a group: each has rules, named where it breaks one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from approvals.domain.lifecycle import Kind
 from approvals.domain.request_terms import check_terms
 from approvals.exceptions import InvalidRequest
 
+GROUP = {"key": "turn-7", "title": "Three calls"}
 LINK = {"title": "The order", "url": "https://shop.example/812"}
 
 
@@ -18,14 +19,20 @@ def checked(**terms: Any) -> dict[str, Any]:
 
 
 def test_what_fits_is_taken_as_it_is() -> None:
-    said = {"links": [LINK] * 20, "metadata": {str(at): "x" * 500 for at in range(64)}, "context": "*more*"}
+    said = {
+        "links": [LINK] * 20,
+        "metadata": {str(at): "x" * 500 for at in range(64)},
+        "context": "*more*",
+        "group": {"key": "x" * 200, "title": "ä" * 200},
+    }
     terms = checked(**said)
     assert {name: terms[name] for name in said} == said
 
 
 def test_nothing_said_is_nothing() -> None:
     terms = checked()
-    assert (terms["links"], terms["metadata"], terms["context"]) == ([], {}, "")
+    assert (terms["links"], terms["metadata"], terms["context"], terms["group"]) == ([], {}, "", {})
+    assert checked(group=None)["group"] == checked(group={})["group"] == {}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +52,19 @@ def test_nothing_said_is_nothing() -> None:
         ({"metadata": {"a": "x" * 501}}, "metadata.a", "must have at most 500"),
         ({"metadata": {"x" * 65: ""}}, "metadata", "must have at most 64"),
         ({"metadata": {"": ""}}, "metadata", "must"),
+        ({"group": "turn-7"}, "group", "must have key and title, and nothing else"),
+        ({"group": {"key": "turn-7"}}, "group", "must have key and title"),
+        ({"group": {**GROUP, "url": ""}}, "group", "must have key and title"),
+        ({"group": {**GROUP, "key": 7}}, "group.key", "must be"),
+        ({"group": {**GROUP, "key": ""}}, "group.key", "must not be empty"),
+        ({"group": {**GROUP, "key": "x" * 201}}, "group.key", "must have at most 200 characters, not 201"),
+        ({"group": {**GROUP, "key": "a\nb"}}, "group.key", "must be one line"),
+        ({"group": {**GROUP, "title": "\u200b"}}, "group.title", "must have a character that can be seen"),
+        (
+            {"group": {**GROUP, "title": "x" * 201}},
+            "group.title",
+            "must have at most 200 characters, not 201",
+        ),
         ({"context": "x" * 100_001}, "context", "must have at most 100,000"),
     ],
 )

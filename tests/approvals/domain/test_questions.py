@@ -25,6 +25,7 @@ names = st.lists(texts.filter(bool) | st.integers(0, 99), max_size=4)
 fields: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(FIELDS, values),
     "on_timeout": st.sampled_from(["", "approve", "reject"]),
+    "group": st.just({}) | st.fixed_dictionaries({"key": texts, "title": texts}),
     "assignees": st.none() | st.builds(questions.assignees_by_name, names, names),
 }
 meanings = st.fixed_dictionaries(fields)

@@ -175,7 +175,13 @@ def record(as_keeper: None) -> None:
     token, _ = tokens.issue(ada.pk, "deploy", ["decide"])
     origin = {"kind": "job", "id": "7", "url": ""}
     edited = make.approval(
-        arguments={"order": 812}, editable=True, key="refund-812", origin=origin, timeout=600, requester=grace
+        arguments={"order": 812},
+        editable=True,
+        key="refund-812",
+        origin=origin,
+        group={"key": "turn-7", "title": "Three calls"},
+        timeout=600,
+        requester=grace,
     )
     deciding.record_view(make.actor(ada), edited)
     by_token = make.actor(ada, Channel.API, token_id=token.pk)
@@ -200,7 +206,8 @@ def record(as_keeper: None) -> None:
     deciding.decide(make.actor(ada), instead, "respond", answer="Ask the supplier first.", comment="late")
     late = make.clarification(schema={"type": "string"}, default="no", timeout=1e-6)
     queue.submit(Expire(request_id=uuid.UUID(late))).result()
-    purged = make.approval(arguments={"order": 1}, requester=ada, timeout=600)
+    group_of_purged = {"key": "turn-8", "title": "Two calls"}
+    purged = make.approval(arguments={"order": 1}, requester=ada, timeout=600, group=group_of_purged)
     deciding.decide(make.actor(grace), purged, "reject", comment="never")
     keeper = make.actor(make.user(groups=(Group.objects.get(name="administrator"),)))
     later = database_now() + datetime.timedelta(seconds=1)

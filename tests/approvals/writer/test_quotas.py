@@ -117,7 +117,7 @@ class TestBytes:
             + "false"
             + '["approve","reject"]'
             + "null" * 3
-            + "[][]{}"
+            + "[][]{}{}"
             + '{"kind":"job"}'
         )
         assert size == len("ä€".encode()) + len(stored)

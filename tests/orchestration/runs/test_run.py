@@ -83,6 +83,7 @@ async def test_requests_say_how_much_they_matter(runtime: Runtime, owner: User) 
         "context": "*Twice.*",
         "links": [{"title": "The order", "url": "https://shop.example/812"}],
         "metadata": {"tenant": "acme"},
+        "group": {"key": "turn-7", "title": "Refunds"},
     }
 
     @orchestration("runs_mattering")
@@ -107,7 +108,9 @@ async def test_requests_say_how_much_they_matter(runtime: Runtime, owner: User) 
         ("high", []),
     ]
     for said, each in zip(
-        ({"context": "", "links": [], "metadata": {}}, beside, beside), asked_of, strict=True
+        ({"context": "", "links": [], "metadata": {}, "group": None}, beside, beside),
+        asked_of,
+        strict=True,
     ):
         assert {name: each[name] for name in beside} == said
     first = await in_database(StepRecord.objects.get, run_id=run_id, position=1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from datetime import timedelta
+from typing import Any, ClassVar
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,7 +13,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals import deciding, queries
+from approvals.database.clock import database_now
+from approvals.domain.commands import Actor, Purge
+from approvals.models import AuditEntry, HumanRequest
 from approvals.queries import several
+from approvals.trail import verification
+from approvals.writer import queue
 from tests import factories as make
 from tests.approvals.web.api.program import Program, fields_at_fault
 from tests.marks import both_databases
@@ -204,6 +212,80 @@ class TestOwn:
     def test_a_kind_of_origin_needs_its_id(self, billing: User) -> None:
         problem = Program.of(billing, "read").get("/requests", 422, origin_kind="agent")
         assert fields_at_fault(problem) == ["origin_kind"]
+
+
+class TestGroups:
+    GROUP: ClassVar[dict[str, str]] = {"key": "turn-7", "title": "Three calls"}
+
+    @both_databases
+    def test_they_are_found_by_their_key(self, rita: User, billing: User) -> None:
+        """Of every requester, unless it asks for its own: two requesters with one key have two groups."""
+        program, question = Program.of(billing, "ask"), {"kind": "clarification", "title": "Why?"}
+        first = program.ask("First", group=self.GROUP)
+        second = program.post("/requests", {**question, "group": self.GROUP}, 201)
+        assert first["group"] == second["group"] == self.GROUP
+        assert program.ask("Alone")["group"] is None
+        program.ask("Of another", group={**self.GROUP, "key": "turn-70"})
+        (foreign,) = ask(rita, group=self.GROUP)
+        own = [second["id"], first["id"]]
+        assert _ids(program.get("/requests", group="turn-7", asked="me")) == own
+        reader = Program.of(rita, "read")
+        assert _ids(reader.get("/requests", group="turn-7")) == [foreign, *own]
+        assert _ids(reader.get("/requests", group="turn-7", kind="clarification")) == own[:1]
+        assert _ids(Program.of(billing, "read").get("/requests", group="turn-7")) == own
+        program.get("/requests", 403, group="turn-7")
+
+    def test_an_index_finds_them_among_many(self, rita: User) -> None:
+        make.approval(group=self.GROUP)
+        with CaptureQueriesContext(connection) as captured:
+            queries.list_requests(rita.pk, group="turn-7", limit=50)
+        (listing,) = [each["sql"] for each in captured if "octet" in each["sql"] or "BLOB" in each["sql"]]
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {listing}")
+            assert "request_of_group" in str(cursor.fetchall())
+
+    def test_another_group_makes_another_question(self, billing: User) -> None:
+        program = Program.of(billing, "ask")
+        asked = {"kind": "approval", "title": "Refund", "key": "k", "group": self.GROUP}
+        first = program.post("/requests", asked, 201)
+        assert program.post("/requests", asked, 200)["id"] == first["id"]
+        for other in ({**self.GROUP, "key": "turn-8"}, {**self.GROUP, "title": "Calls"}, None):
+            problem = program.post("/requests", {**asked, "group": other}, 409)
+            assert problem["differs"] == ["group"]
+
+    @pytest.mark.parametrize(
+        ("group", "field"),
+        [
+            ({}, "group.key"),
+            ({"key": "turn-7"}, "group.title"),
+            ({**GROUP, "key": ""}, "group.key"),
+            ({**GROUP, "key": "x" * 201}, "group.key"),
+            ({**GROUP, "key": "\u200b"}, "group.key"),
+            ({**GROUP, "title": "a\nb"}, "group.title"),
+            ({**GROUP, "url": ""}, "group.url"),
+            ("turn-7", "group"),
+        ],
+    )
+    def test_what_breaks_a_rule_is_named(self, billing: User, group: Any, field: str) -> None:
+        body = {"kind": "approval", "title": "Refund", "group": group}
+        problem = Program.of(billing, "ask").post("/requests", body, 422)
+        assert field in fields_at_fault(problem)
+
+    def test_the_trail_says_it_where_it_was_said_and_a_removal_takes_it_away(self, rita: User) -> None:
+        grouped, alone = make.approval(group=self.GROUP), make.approval()
+        said = [json.loads(opening_of(one).shown.content).get("group") for one in (grouped, alone)]
+        assert said == [self.GROUP, None]
+        assert "group" not in json.loads(opening_of(alone).shown.content)
+        deciding.decide(make.actor(rita), grouped, "approve")
+        later = database_now() + timedelta(seconds=1)
+        queue.submit(Purge(request_id=UUID(grouped), actor=Actor.program(), before=later)).result()
+        row = HumanRequest.objects.get(pk=grouped)
+        assert (row.group, row.group_key) == ({}, "")
+        assert verification.verify().first == ()
+
+
+def opening_of(request_id: str) -> AuditEntry:
+    return AuditEntry.objects.get(request_id=request_id, sequence=1)
 
 
 def _ids(page: Any) -> list[str]:
