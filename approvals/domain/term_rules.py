@@ -233,10 +233,11 @@ def check_group(group: Any, said: Mapping[str, Any] = {}) -> dict[str, str]:
         return {}
     if not isinstance(group, Mapping) or group.keys() != {"key", "title"}:
         raise InvalidRequest("group must have key and title, and nothing else.", field="group")
-    seen = {"required": True, "one_line": True, "seen": True}
     return {
-        "key": check_text(group["key"], "group.key", max_length=GROUP_LIMIT, **seen),
-        "title": check_text(group["title"], "group.title", max_length=TITLE_LIMIT, **seen),
+        name: check_text(
+            group[name], f"group.{name}", max_length=most, required=True, one_line=True, seen=True
+        )
+        for name, most in (("key", GROUP_LIMIT), ("title", TITLE_LIMIT))
     }
 
 

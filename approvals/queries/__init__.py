@@ -15,6 +15,7 @@ from approvals.queries.comments import (
 )
 from approvals.queries.due_soon import is_due_soon, soon_from
 from approvals.queries.escalation import NextStep, next_steps
+from approvals.queries.groups import GroupName, Members, members_of_group, name_of_group
 from approvals.queries.inbox import Counts, Inbox, Listed, Selection, Sort, Tab, list_inbox
 from approvals.queries.inboxes import list_inboxes
 from approvals.queries.large_columns import ask_for_large, load_large
@@ -83,8 +84,10 @@ __all__ = [
     "Comment",
     "Counts",
     "Discussed",
+    "GroupName",
     "Inbox",
     "Listed",
+    "Members",
     "NextStep",
     "OriginFilter",
     "Rights",
@@ -121,7 +124,9 @@ __all__ = [
     "list_requests",
     "list_told",
     "load_large",
+    "members_of_group",
     "moment_on_the_wire",
+    "name_of_group",
     "name_steps",
     "next_due",
     "next_steps",

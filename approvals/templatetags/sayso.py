@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from django import forms, template
 from django.conf import settings
 from django.shortcuts import resolve_url
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -93,6 +94,13 @@ def markdown(text: str) -> SafeString:
 def host_of(url: str) -> str:
     """Return where a link leads, so that its title can't hide it."""
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+@register.filter
+def group_address(asked: Any) -> str:
+    """Return the address of the page of the request's group."""
+    requester = {"requester": asked.requester.get_username()} if asked.requester else {}
+    return f"{reverse('request-group')}?{urlencode({**requester, 'key': asked.group_key})}"
 
 
 @register.filter

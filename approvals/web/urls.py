@@ -6,6 +6,7 @@ from approvals.web.edge.own_pages import own
 from approvals.web.pages import (
     accounts,
     away,
+    groups,
     news,
     personal_links,
     preferences,
@@ -22,6 +23,7 @@ urlpatterns = own(
         path("files/<str:name>", vendored, name="vendored"),
         path("rows/", views.rows, name="rows"),
         path("decide/", several.decide_several, name="decide-several"),
+        path("requests/group/", groups.group_page, name="request-group"),
         path("requests/new/", news.news, name="requests-new"),
         path("requests/<uuid:request_id>/", views.request_page, name="request"),
         path("requests/<uuid:request_id>/viewed/", views.mark_viewed, name="request-viewed"),

@@ -1,11 +1,12 @@
-"""What a person does to a request on a page: decide, answer, withdraw, hand on, comment.
+"""What a person does to a request on a page: decide, answer, withdraw, hand on, comment; decide several.
 
-Each returns None once it is on record, and else what the page shows instead, with all that was typed.
+Each act on one request returns None once it is on record, and else what the page shows instead, with all
+that was typed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -14,12 +15,13 @@ from django.http import HttpRequest, HttpResponse
 
 from approvals import deciding, queries
 from approvals.domain.commands import Actor, Channel
-from approvals.domain.lifecycle import Status
+from approvals.domain.lifecycle import Outcome, Status
 from approvals.exceptions import ApprovalError, UnknownRequest
 from approvals.queries.assignees import sort_names
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.problems import STATUSES
 from approvals.web.pages.access import record_view, user_id
+from approvals.web.pages.chosen import Chosen
 from approvals.web.pages.forms import CommentForm, DecisionForm, HandOnForm, ReasonForm
 from approvals.web.pages.request_page import COMMENT, HAND_ON, ActForm, AnyForm
 
@@ -70,6 +72,22 @@ def submit(actor: Actor, asked: Any, form: ActForm) -> NotRecorded | None:
         return deciding.answer(actor, asked.pk, said["answer"], comment=said["comment"])
 
     return _record(actor, asked, write, form)
+
+
+def decide_together(
+    request: HttpRequest, chosen: Chosen, said: Mapping[str, Any]
+) -> list[Outcome | ApprovalError]:
+    """Decide those that the page shows, and return the outcome of each id, or why it is left as it was.
+
+    Raises ApprovalError where the writer has no room for all of them: none is decided.
+    """
+    refused = {id_: refusal for id_ in chosen.ids if (refusal := chosen.refusal(id_))}
+    sent = [id_ for id_ in chosen.ids if id_ not in refused]
+    actor = actor_of_http(request, Channel.PAGE)
+    decisions = [(id_, said["decision"]) for id_ in sent]
+    recorded = deciding.decide_many(actor, decisions, comment=said["comment"])
+    each = refused | dict(zip(sent, recorded, strict=True))
+    return [each[id_] for id_ in chosen.ids]
 
 
 def withdraw(request: HttpRequest, asked: Any) -> NotRecorded | None:

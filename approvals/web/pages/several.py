@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -11,13 +11,11 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from approvals import deciding
 from approvals.database.clock import database_now
-from approvals.domain.commands import Channel
 from approvals.domain.lifecycle import Outcome
 from approvals.exceptions import ApprovalError, InvalidRequest, UnknownRequest
-from approvals.web.edge.actors import actor_of_http
 from approvals.web.edge.problems import STATUSES
+from approvals.web.pages import acts
 from approvals.web.pages.access import page, record_views, user_id
 from approvals.web.pages.acts import UNPRESSED
 from approvals.web.pages.chosen import Chosen
@@ -47,21 +45,10 @@ def decide_several(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _show(request, chosen, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     try:
-        outcomes = _decide(request, chosen, form.cleaned_data)
+        outcomes = acts.decide_together(request, chosen, form.cleaned_data)
     except ApprovalError as error:  # the writer has no room for all of them: none is decided
         return _show_refusal(request, chosen, form, error)
     return _show_results(request, chosen, outcomes)
-
-
-def _decide(request: HttpRequest, chosen: Chosen, said: Mapping[str, Any]) -> list[Outcome | ApprovalError]:
-    """Decide those that the page shows, and return the outcome of each id, or why it is left as it was."""
-    refused = {id_: refusal for id_ in chosen.ids if (refusal := chosen.refusal(id_))}
-    sent = [id_ for id_ in chosen.ids if id_ not in refused]
-    actor = actor_of_http(request, Channel.PAGE)
-    decisions = [(id_, said["decision"]) for id_ in sent]
-    recorded = deciding.decide_many(actor, decisions, comment=said["comment"])
-    each = refused | dict(zip(sent, recorded, strict=True))
-    return [each[id_] for id_ in chosen.ids]
 
 
 def _show(

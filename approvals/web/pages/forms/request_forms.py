@@ -227,6 +227,12 @@ class TogetherForm(PlainForm):
         return cleaned
 
 
+class MemberForm(TogetherForm):
+    """Approve or reject one request of a group, where it is shown with the others."""
+
+    comment = _text_area("Note", 1, "If you reject, say why: the requester will read this.")
+
+
 class ReassignForm(PlainForm):
     """Who is to decide instead. `cleaned_data`: `users`, usernames, and `groups`, names of groups."""
 

@@ -284,7 +284,7 @@ class TestGroups:
         assert verification.verify().first == ()
 
 
-def opening_of(request_id: str) -> AuditEntry:
+def opening_of(request_id: str) -> Any:
     return AuditEntry.objects.get(request_id=request_id, sequence=1)
 
 
