@@ -15,7 +15,7 @@ from approvals.queries.comments import (
 )
 from approvals.queries.due_soon import is_due_soon, soon_from
 from approvals.queries.escalation import NextStep, next_steps
-from approvals.queries.groups import GroupName, Members, members_of_group, name_of_group
+from approvals.queries.groups import Members, members_of_group, name_of_group
 from approvals.queries.inbox import Counts, Inbox, Listed, Selection, Sort, Tab, list_inbox
 from approvals.queries.inboxes import list_inboxes
 from approvals.queries.large_columns import ask_for_large, load_large
@@ -49,7 +49,14 @@ from approvals.queries.preferences import (
 )
 from approvals.queries.quorum import Ballot, Standing, ballot, standing, votes_on
 from approvals.queries.request_rows import ask_for_rows
-from approvals.queries.requests import OriginFilter, as_id, id_or_none, unknown_request, with_people
+from approvals.queries.requests import (
+    GroupName,
+    OriginFilter,
+    as_id,
+    id_or_none,
+    unknown_request,
+    with_people,
+)
 from approvals.queries.serialization import (
     echo_of,
     moment_on_the_wire,

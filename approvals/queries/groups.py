@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.contrib.auth import get_user_model
 
@@ -12,15 +11,8 @@ from approvals.domain.lifecycle import Status
 from approvals.models import HumanRequest
 from approvals.queries import large_columns
 from approvals.queries.account_names import name_field
-from approvals.queries.requests import Requests, with_people
+from approvals.queries.requests import GroupName, with_group_key, with_people
 from approvals.queries.visibility import visible_to
-
-
-class GroupName(NamedTuple):
-    """What names a group: two requesters' equal keys are two groups. No requester: a program's."""
-
-    requester_id: int | None
-    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +42,13 @@ def members_of_group(user_id: int, name: GroupName, limit: int) -> Members:
     The first of what is pending, and what was closed last.
     """
     requester_id, key = name
-    seen = with_key(visible_to(user_id), [key]).filter(requester_id=requester_id)
+    seen = with_group_key(visible_to(user_id), [key]).filter(requester_id=requester_id)
     pending, closed = seen.filter(status=Status.PENDING), seen.exclude(status=Status.PENDING)
     ids = list(pending.order_by("opened_at", "id").values_list("pk", flat=True)[:limit])
     ids += closed.order_by("-closed_at", "-id").values_list("pk", flat=True)[:limit]
-    rows = large_columns.defer_large(HumanRequest.objects.filter(pk__in=ids)) if ids else []
+    found = with_people(large_columns.defer_large(HumanRequest.objects.filter(pk__in=ids)))
     return Members(
-        rows=list(with_people(rows).order_by("opened_at", "id")) if ids else [],
+        rows=list(found.order_by("opened_at", "id")) if ids else [],
         pending=pending.count(),
         closed=closed.count(),
     )
-
-
-def with_key(requests: Requests, keys: Collection[str]) -> Requests:
-    """Return those of groups with these keys, of any requester; the index has those that have a key."""
-    return requests.filter(group_key__in=keys).exclude(group_key="")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
@@ -153,6 +153,23 @@ def _origin_says(name: str, value: str) -> GreaterThan:
 def _origin_has(text: str) -> GreaterThan:
     # It is JSON without spaces, in which a quotation mark within a text has a backslash before it.
     return GreaterThan(StrIndex(Cast("origin", TextField()), Value(text)), 0)
+
+
+class GroupName(NamedTuple):
+    """What names a group: two requesters' equal keys are two groups. No requester: a program's."""
+
+    requester_id: int | None
+    key: str
+
+    @classmethod
+    def of(cls, request: HumanRequest) -> Self | None:
+        """Return what names the request's group; None if it has none."""
+        return cls(request.requester_id, request.group_key) if request.group_key else None
+
+
+def with_group_key(requests: Requests, keys: Collection[str]) -> Requests:
+    """Return those of groups with these keys, of any requester; the index has those that have a key."""
+    return requests.filter(group_key__in=keys).exclude(group_key="")
 
 
 def user_assignments() -> QuerySet[UserAssignment]:

@@ -114,13 +114,17 @@ async function lookAt(ids) {
   const { shown, number, current } = answer;
   if (!current) return look(...ids);
   const news = (id) => isNews(id, number);
-  shown.filter((row) => news(idOf(row))).forEach(place);
-  // Rows that did not come back may no longer be seen.
+  const fresh = shown.filter((row) => news(idOf(row)));
+  fresh.forEach(place);
+  // Rows that did not come back may no longer be seen; what is left of a group came with what was asked for.
   for (const id of ids) {
     if (!news(id)) continue;
-    if (!shown.some((row) => idOf(row) === id)) rowOf(id)?.remove();
+    if (!isAmong(shown, id)) rowOf(id)?.remove();
+    const holder = holderOf(id);
+    if (holder && news(idOf(holder)) && !isAmong(shown, idOf(holder))) holder.remove();
     lookedAt.set(id, number);
   }
+  for (const row of fresh) lookedAt.set(idOf(row), number);
   groups?.tidy(rows);
 }
 
@@ -133,7 +137,8 @@ async function refresh() {
     place(row);
     lookedAt.set(idOf(row), number);
   }
-  const there = new Set(shown.map(idOf));
+  for (const row of rows.querySelectorAll("[data-ids]")) if (isNews(idOf(row), number) && !isAmong(shown, idOf(row))) row.remove();
+  const there = new Set(shown.flatMap(idsOf));
   const gone = waiting().filter((id) => !there.has(id));
   while (gone.length) await lookAt(gone.splice(0, MOST_IDS));
   settle();
@@ -165,7 +170,7 @@ export async function ask(ids = []) {
   const number = ++asked;
   const query = wanted();
   const which = query.toString();
-  query.set("shown", rowsShown().length);
+  query.set("shown", rowsShown().flatMap(idsOf).length);
   if (selected()) query.set("open", selected());
   for (const id of ids) query.append("id", id);
   if (filters.elements.group.value) groups ??= await import("./groups.js");
@@ -221,25 +226,31 @@ const KEEP_ALL = ["tab", "sort", "group", "limit"];
 const filtered = () => [...search().keys()].some((name) => !KEEP_ALL.includes(name));
 
 function place(row) {
+  // What a group gathers has no row of its own.
+  if (row.dataset.ids) idsOf(row).forEach((id) => rowOf(id)?.remove());
   const old = rowOf(idOf(row));
   if (old) return old.dataset.version === row.dataset.version || replace(old, row);
   if (row.classList.contains("closed") && rows.dataset.shows !== "decided") return;
-  keepingPlace(() => {
-    const among = groups?.rowsBeside(row, rows) ?? rowsShown();
-    const after = among.find((other) => other.dataset.order > row.dataset.order);
-    rows.insertBefore(row, after ?? among.at(-1)?.nextElementSibling ?? null);
-  });
+  keepingPlace(() => insert(row));
   row.classList.add("arrived");
   window.htmx.process(row);
   tellLocalTimes(row);
-  announce(`New: ${row.querySelector(".title").textContent.trim()}`);
+  if (!holderOf(idOf(row))) announce(`New: ${row.querySelector(".title").textContent.trim()}`);
+}
+
+function insert(row) {
+  const among = groups?.rowsBeside(row, rows) ?? rowsShown();
+  const after = among.find((other) => other.dataset.order > row.dataset.order);
+  rows.insertBefore(row, after ?? among.at(-1)?.nextElementSibling ?? null);
 }
 
 function replace(old, row) {
   const focused = old.contains(document.activeElement);
   const ticked = old.querySelector("input:checked") && row.querySelector("input");
   const closing = row.classList.contains("closed") && !old.classList.contains("closed");
-  old.replaceWith(row);
+  // What is due first in a group may be another request by now.
+  if (row.dataset.ids && old.dataset.order !== row.dataset.order) keepingPlace(() => (old.remove(), insert(row)));
+  else old.replaceWith(row);
   window.htmx.process(row);
   tellLocalTimes(row);
   if (ticked) ticked.checked = true;
@@ -328,7 +339,11 @@ function markSelected() {
 
 const rowOf = (id) => document.getElementById(`row-${id}`);
 const idOf = (row) => row.id.slice(4);
-const waiting = () => rowsShown().filter((row) => !row.classList.contains("closed")).map(idOf);
+// A row of a group stands for several requests.
+const idsOf = (row) => row.dataset.ids?.split(" ") ?? [idOf(row)];
+const holderOf = (id) => rows.querySelector(`[data-ids~="${id}"]`);
+const isAmong = (shown, id) => shown.some((row) => idOf(row) === id);
+const waiting = () => rowsShown().filter((row) => !row.classList.contains("closed")).flatMap(idsOf);
 const selected = () => detail.querySelector("article")?.dataset.id;
 
 markSelected();

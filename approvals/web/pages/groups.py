@@ -91,12 +91,9 @@ def _show_results(request: HttpRequest, name: GroupName, results: Mapping[str, R
         shown = None
     there = set() if shown is None else {str(row.pk) for row in shown.members.rows}
     refused = sum(bool(result.code) for result in results.values())
-    said = {
-        "done": len(results) - refused,
-        "refused": refused,
-        "elsewhere": [result for id_, result in results.items() if id_ not in there],
-    }
-    return _show(request, shown, **said)
+    elsewhere = [result for id_, result in results.items() if id_ not in there]
+    done = len(results) - refused
+    return _show(request, shown, done=done, refused=refused, elsewhere=elsewhere)
 
 
 def _show(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from approvals import queries
-from approvals.domain.lifecycle import CLOSED, Status
-from approvals.queries import Counts, Inbox, Listed, Selection, Sort, Tab
+from approvals.domain.lifecycle import CLOSED, Severity, Status
+from approvals.queries import Counts, GroupName, Inbox, Listed, Selection, Sort, Tab
 from approvals.web.api.paging import cursor_after
 from approvals.web.pages.filters import BY_REQUESTER, LONGEST_PAGE, Filters, groupings
 
@@ -46,6 +48,41 @@ class Group:
     rows: list[Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """Several requests of one group in one row: that of the first of them in the list's order."""
+
+    rows: Sequence[Any]
+
+    @property
+    def title(self) -> str:
+        titles = [row.group["title"] for row in sorted(self.rows, key=lambda row: row.pk) if row.group]
+        return titles[-1] if titles else "Removed"
+
+    @property
+    def name(self) -> str:
+        """What tells the row from those of other groups, fit for an address; the key itself may be long."""
+        return hashlib.sha256(repr(GroupName.of(self.rows[0])).encode()).hexdigest()[:16]
+
+    @property
+    def ids(self) -> str:
+        return " ".join(str(row.pk) for row in self.rows)
+
+    @property
+    def due_first(self) -> Any | None:
+        """What is due first; None where nothing has a deadline."""
+        return min((row for row in self.rows if row.deadline), key=lambda row: row.deadline, default=None)
+
+    @property
+    def high(self) -> bool:
+        return any(row.severity == Severity.HIGH for row in self.rows)
+
+    @property
+    def version(self) -> str:
+        """Another text once the row looks or leads otherwise: a request has come, gone or changed."""
+        return f"{len(self.rows)}-{_digits(max(row.changed_at for row in self.rows))}-{self.rows[0].pk}"
+
+
 class InboxPage:
     """The list that one person sees with these filters; for one page, not to be kept."""
 
@@ -69,6 +106,7 @@ class InboxPage:
             rows = [row for row in rows if row.pk in only]
             rows += self._closed(only - {row.pk for row in rows})
         self._prepare(rows)
+        rows = self._gather(rows, only)
         counts = self._inbox.count()
         return {
             "groups": self._groups(rows),
@@ -135,6 +173,33 @@ class InboxPage:
             row.voted = row.pk in voted
             row.decidable = row.pk in decidable
             row.version = f"{_digits(row.changed_at)}{'d' if row.decidable else ''}"
+
+    def _gather(self, rows: list[Any], only: Set[UUID]) -> list[Any]:
+        """Put those of one group that this person can decide now into one row, if there are several.
+
+        With `only`, also return the rows of the groups of these ids: what is left of a group may be one
+        request, or a row of fewer.
+        """
+        if self._filters.tab is not Tab.MINE:
+            return rows
+        names = {name for row in rows if row.decidable and (name := GroupName.of(row))}
+        names |= self._inbox.groups_of(only) if only else set()
+        of_groups: defaultdict[GroupName | None, list[Any]] = defaultdict(list)
+        for row in self._inbox.read_groups(self._filters.selection, names):
+            of_groups[GroupName.of(row)].append(row)
+        gathered = [members for members in of_groups.values() if len(members) > 1]
+        inside = {row.pk for members in gathered for row in members}
+        kept = [row for row in rows if row.pk not in inside]
+        added = [members[0] for members in gathered]
+        if only:
+            there = {row.pk for row in kept}
+            added += [row for (row, *more) in of_groups.values() if not more and row.pk not in there]
+        if not added:
+            return kept
+        self._prepare(added)
+        for members in gathered:
+            members[0].together, members[0].decidable = Together(rows=members), False
+        return sorted([*kept, *added], key=lambda row: row.order)
 
     def _order(self, row: Any) -> str:
         """Return a text that sorts rows as the list does."""

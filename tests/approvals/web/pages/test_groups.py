@@ -284,3 +284,100 @@ class TestDeciding:
         assert (response.status_code, response["Retry-After"]) == (503, "2")
         assert "What you sent was not recorded." in text(response, 503)
         assert "Fine." in response.content.decode()
+
+
+def rows(client: Client, *ids: str, **query: str) -> list[tuple[str, str]]:
+    """The rows of the inbox, or those that a live page gets of these ids: what each is, and its text."""
+    address = "/rows/" if ids else "/"
+    html = client.get(address, {"id": ids, **query} if ids else query).content.decode()
+    found = re.findall(r'<li id="row-([^"]+)"(.*?)</li>', html, re.DOTALL)
+    return [
+        ("group" if name.startswith("group-") else name, re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", inner)))
+        for name, inner in found
+    ]
+
+
+def shapes(client: Client, *ids: str, **query: str) -> list[str]:
+    return [name for name, _ in rows(client, *ids, **query)]
+
+
+class TestRow:
+    @both_databases
+    def test_what_this_person_can_decide_of_a_group_is_one_row(
+        self, client: Client, ravi: User, agent: User
+    ) -> None:
+        """With its title, how many there are, and what is due first; at the place of that."""
+        sooner = make.approval(assignees=[ravi], timeout=60)
+        call("search", agent, ravi, timeout=9_000)
+        call("pay", agent, ravi, timeout=610, severity="high")
+        make.clarification("Why?", assignees=[ravi], requester=agent, group=GROUP, timeout=None)
+        later = make.approval(assignees=[ravi], timeout=3_600)
+        assert shapes(client) == [sooner, "group", later]
+        (said,) = [said for name, said in rows(client) if name == "group"]
+        for words in (GROUP["title"], "3 requests to decide", "agent", "10 min", "High severity"):
+            assert words in said
+        html = client.get("/").content.decode()
+        assert '<a href="/requests/group/?requester=agent&amp;key=turn-7+%2F+a"' in html
+        assert 'data-tab="mine" aria-current="page">For me <span class="count">5' in html
+
+    @both_databases
+    def test_what_others_decide_and_what_is_closed_or_voted_on_is_no_part_of_it(
+        self, client: Client, ravi: User, agent: User
+    ) -> None:
+        nina = make.user("nina")
+        call("secret", agent, nina)
+        one = call("search", agent, ravi)
+        assert shapes(client) == [one]
+        voted = call("post", agent, ravi, nina, required=2)
+        assert shapes(client) == ["group"]
+        deciding.decide(make.actor(ravi), voted, "approve")
+        assert sorted(shapes(client)) == sorted([one, voted])
+        call("pay", agent, ravi)
+        assert sorted(shapes(client)) == sorted(["group", voted])
+        assert "secret" not in str(rows(client))
+
+    def test_two_requesters_with_one_key_have_two_rows(self, client: Client, ravi: User, agent: User) -> None:
+        for asker in (agent, make.user("other"), None):
+            for name in ("search", "pay"):
+                call(name, asker, ravi)
+        assert shapes(client) == ["group"] * 3
+
+    def test_other_tabs_and_filters_show_what_they_have(
+        self, client: Client, ravi: User, agent: User
+    ) -> None:
+        first, second, third = (call(name, agent, ravi) for name in ("search", "pay", "pay again"))
+        assert shapes(client, tab="all") == [first, second, third]
+        assert shapes(client, q="search") == [first]
+        ((name, said),) = rows(client, q="pay")
+        assert (name, "2 requests to decide" in said) == ("group", True)
+        assert shapes(client, group="requester") == ["group"]
+
+    @both_databases
+    def test_a_live_page_is_told_what_became_of_the_row(
+        self, client: Client, ravi: User, agent: User
+    ) -> None:
+        """Of whichever request it asks: what is left of its group is a row of fewer, one, or none."""
+        first, second, third = (call(name, agent, ravi) for name in ("search", "pay", "post"))
+        actor = make.actor(ravi)
+        assert shapes(client, third) == ["group"]
+        deciding.decide(actor, first, "reject")
+        assert sorted(shapes(client, first)) == sorted(["group", first])
+        deciding.reassign(actor, second, [make.user("nina").username])
+        assert shapes(client, second) == [third]
+        deciding.reassign(actor, third, ["nina"])
+        assert shapes(client, third) == []
+
+    def test_who_may_see_nothing_of_it_is_told_nothing(self, ravi: User, agent: User) -> None:
+        requests = [call(name, agent, ravi) for name in ("search", "pay")]
+        assert rows(browser_of(make.user("eve")), *requests) == []
+
+    def test_it_costs_the_same_however_many_there_are(self, client: Client, ravi: User, agent: User) -> None:
+        counts = []
+        for number in (2, 20):
+            for n in range(number):
+                call(f"call {n}", agent, ravi, make.user(), required=2)
+                call(f"call {n}", agent, ravi, group={"key": f"{number} {n % 4}", "title": "Others"})
+            with CaptureQueriesContext(connection) as captured:
+                assert "group" in shapes(client)
+            counts.append(len(captured))
+        assert counts[0] == counts[1]
