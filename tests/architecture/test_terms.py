@@ -68,7 +68,10 @@ RULES: Mapping[str, tuple[str, str]] = {
         "four_eyes requester",
     ),
     "approvals/queries/highlights.py": ("arguments that matter, for lists", "arguments highlight"),
-    "approvals/queries/inbox.py": ("people are read along; who votes where several do", "requester required"),
+    "approvals/queries/inbox.py": (
+        "people are read along; who votes where several do; `key` of a group",
+        "requester required key",
+    ),
     "approvals/queries/search.py": ("what is searched", "requester arguments"),
     "approvals/queries/tellings.py": ("when to remind", "remind"),
     "approvals/queries/lookups.py": ("what a key finds, what a run has asked", "key origin"),

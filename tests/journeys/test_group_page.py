@@ -71,18 +71,23 @@ async def test_the_row_of_a_group_follows_what_opens_closes_and_is_handed_on(
     await expect(titles(at_work)).to_have_text(["Pay alone"])
 
 
-async def test_all_at_once_closes_the_row_of_who_looks_at_the_list(at_work: Page, ravi: User) -> None:
+async def test_all_at_once_closes_the_row_of_who_looks_at_the_list(
+    at_work: Page, browser: Browser, server: Server, ravi: User
+) -> None:
     for name in ("search", "pay", "post"):
         await call(name, ravi)
     await live(at_work)
     await expect(titles(at_work)).to_have_text(["Three calls"])
-    elsewhere = await at_work.context.new_page()
-    await elsewhere.goto(at_work.url)
-    await row(elsewhere, "Three calls").click()
-    await expect(elsewhere.locator("h1")).to_have_text("Three calls")
-    await expect(elsewhere.locator("article.member")).to_have_count(3)
-    await elsewhere.get_by_role("button", name="Approve all 3").click()
-    await expect(elsewhere.get_by_role("status").filter(has_text="3 recorded.")).to_be_visible()
+    context = await browser.new_context()
+    try:
+        elsewhere = await logged_in(await context.new_page(), server, ravi)
+        await row(elsewhere, "Three calls").click()
+        await expect(elsewhere.locator("h1")).to_have_text("Three calls")
+        await expect(elsewhere.locator("article.member")).to_have_count(3)
+        await elsewhere.get_by_role("button", name="Approve all 3").click()
+        await expect(elsewhere.get_by_role("status").filter(has_text="3 recorded.")).to_be_visible()
+    finally:
+        await context.close()
     await expect(titles(at_work)).to_have_count(0)
     await expect(at_work.locator("#empty")).to_be_visible()
 
