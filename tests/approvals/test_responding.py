@@ -221,6 +221,16 @@ class TestDoors:
         client.post(address, {"ids": ids, "decision": "approve", "comment": "Seen."})
         assert all(gate.outcome(one).approved for one in ids)
 
+    @pytest.mark.parametrize("path", ["/decide/?id={0}&id={1}", "/requests/group/?key=turn-7"])
+    def test_together_with_others_one_reason_is_needed_and_is_for_all(self, ada: User, path: str) -> None:
+        group = {"key": "turn-7", "title": "Two calls"}
+        ids = [make.approval(group=group), make.approval(group=group, reason_required=True)]
+        client, address = browser_of(ada), path.format(*ids)
+        refused = client.post(address, {"id": ids, "all": "on", "decision": "reject"})
+        assert (refused.status_code, "Reason is required." in refused.text) == (422, True)
+        client.post(address, {"id": ids, "all": "on", "decision": "reject", "comment": "Seen."})
+        assert [gate.outcome(one).comment for one in ids] == ["Seen.", "Seen."]
+
     def test_in_the_terminal(self, ada: User) -> None:
         request, said = instead(), StringIO()
         call_command("decide", request, "respond", "--answer", SAID, "--as", "ada", stdout=said)

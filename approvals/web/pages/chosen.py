@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from approvals import queries
-from approvals.domain.lifecycle import Kind, Severity, Status
+from approvals.domain.lifecycle import Kind, Status
 from approvals.domain.masking import hide_headers
 from approvals.exceptions import ApprovalError, InvalidRequest, NotPermitted
 from approvals.web.pages.differences import differing_names
@@ -143,11 +143,6 @@ class Chosen:
         return {row.pk: reason for row, reason in self.left_out} | {
             row.pk: QUESTION for row in self.questions
         }
-
-    @property
-    def high(self) -> bool:
-        """Whether one of those that can be decided matters so much that its reading is to be confirmed."""
-        return any(row.severity == Severity.HIGH for row in self.open)
 
     @property
     def others(self) -> int:

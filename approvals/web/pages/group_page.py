@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from approvals import queries
-from approvals.domain.lifecycle import Severity, Status
+from approvals.domain.lifecycle import Status
 from approvals.queries import GroupName, Members
 from approvals.web.pages.chosen import LARGE, MOST_AT_ONCE, MOST_BYTES, Chosen
 from approvals.web.pages.forms import MemberForm, TogetherForm
@@ -127,7 +127,7 @@ class GroupPage:
     def form_for_all(self) -> TogetherForm | None:
         """The form that decides all that are open; None where there is at most one."""
         sent = self.forms.get("")
-        return sent or (TogetherForm(high=self.chosen.high) if len(self.open) > 1 else None)
+        return sent or (TogetherForm(self.open) if len(self.open) > 1 else None)
 
     def _form_of(self, asked: Any) -> TogetherForm:
         return self.forms.get(str(asked.pk)) or form_of(asked)
@@ -135,8 +135,7 @@ class GroupPage:
 
 def form_of(asked: Any, data: Mapping[str, Any] | None = None) -> TogetherForm:
     """Return the form that decides one request of the group."""
-    high = asked.severity == Severity.HIGH
-    return MemberForm(data, high=high, auto_id=f"{asked.pk}_%s")
+    return MemberForm([asked], data, auto_id=f"{asked.pk}_%s")
 
 
 def _load(rows: Sequence[Any]) -> None:

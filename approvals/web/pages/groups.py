@@ -73,7 +73,7 @@ def _decide(request: HttpRequest, name: GroupName) -> HttpResponse:
 def _form_of(request: HttpRequest, chosen: Chosen) -> tuple[str, TogetherForm]:
     """Return the form that was sent, and of which request it is; empty: of all."""
     if "all" in request.POST or len(chosen.ids) != 1 or not chosen.open:
-        return "", TogetherForm(request.POST, high=chosen.high)
+        return "", TogetherForm(chosen.open, request.POST)
     return str(chosen.open[0].pk), form_of(chosen.open[0], request.POST)
 
 

@@ -38,8 +38,8 @@ def decide_several(request: HttpRequest) -> HttpResponse:
         return _refuse(request, error)
     if request.method != "POST" or not chosen.ids:
         record_views(request, [asked.pk for asked in chosen.open])
-        return _show(request, chosen, TogetherForm(high=chosen.high))
-    form = TogetherForm(request.POST, high=chosen.high)
+        return _show(request, chosen, TogetherForm(chosen.open))
+    form = TogetherForm(chosen.open, request.POST)
     if form.unpressed:
         return _show(request, chosen, form, notice=UNPRESSED)
     if not form.is_valid():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django import forms
@@ -137,9 +137,7 @@ class PageDecisionForm(DecisionForm):
         else:
             del self.fields["answer"]
         if request.reason_required:
-            comment = self.fields["comment"]
-            comment.required, comment.label = True, "Reason"
-            comment.help_text = "Say why: nobody approves or rejects this without a reason."
+            _require_reason(self.fields["comment"])
 
     def changes(self) -> list[Change]:
         """List the changes, also where nothing but the tick is missing."""
@@ -202,7 +200,7 @@ class ReasonForm(PlainForm):
 
 
 class TogetherForm(PlainForm):
-    """Approve or reject several approvals as they were asked, with one comment.
+    """Approve or reject several approvals, those that it is `about`, as they were asked, with one comment.
 
     `high`: one of them is of high severity; `read` then confirms, for an approval, that it was read.
     """
@@ -215,10 +213,12 @@ class TogetherForm(PlainForm):
     )
     read = forms.BooleanField(required=False, label="I have read what will happen")
 
-    def __init__(self, data: Mapping[str, Any] | None = None, *, high: bool, **options: Any) -> None:
+    def __init__(self, about: Collection[Any], data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(data, **options)
-        self.high = high
-        self.fields["read"].widget.attrs["required"] = high
+        self.high = any(request.severity == Severity.HIGH for request in about)
+        self.fields["read"].widget.attrs["required"] = self.high
+        if any(request.reason_required for request in about):
+            _require_reason(self.fields["comment"])
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -288,6 +288,11 @@ class CommentForm(PlainForm):
         label="Comment or question", max_length=COMMENT_LIMIT, widget=forms.Textarea(attrs={"rows": 2})
     )
     question = forms.BooleanField(required=False)
+
+
+def _require_reason(comment: forms.Field) -> None:
+    comment.required, comment.label = True, "Reason"
+    comment.help_text = "Say why: nobody approves or rejects this without a reason."
 
 
 def _without(data: Mapping[str, Any], name: str) -> QueryDict:
