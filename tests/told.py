@@ -7,14 +7,14 @@ from typing import Any
 from approvals.database.clock import database_now
 from approvals.models import Notification, NotificationAttempt, NotificationStatus
 from approvals.queries import tellings
-from approvals.writer import notifications, watches
+from approvals.writer import dispatches, watches
 from tests import factories as make
 
 
 def look() -> None:
     """Look once at all that is due, as the dispatcher does."""
     if claimed := watches.claim(1000):
-        notifications.enqueue(claimed, tellings.look_at(claimed))
+        dispatches.enqueue(claimed, tellings.look_at(claimed))
 
 
 def told(title: str, **terms: Any) -> Notification:

@@ -19,12 +19,14 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from approvals.admin.change_lists import ListAdmin, moment_column, moment_of
+from approvals.conf import tells_people
 from approvals.delivery import addresses
 from approvals.domain.telling import EVENTS
 from approvals.models import Destination
 from approvals.queries.account_names import name_field
 from approvals.web.edge.hidden_characters import visible
 from approvals.web.pages.forms import DestinationForm
+from approvals.writer import greetings
 
 MANAGE = "approvals.manage_destination"
 PAGE = "admin/approvals/destination.html"
@@ -166,7 +168,10 @@ def _shown(row: Destination | None) -> str:
 def _save(said: dict[str, Any], row: Destination | None) -> Destination:
     address = said.pop("address")
     if row is None:
-        return Destination.objects.create(**said, address=addresses.encrypt(address))
+        new = {**said, "address": addresses.encrypt(address), "to_greet": tells_people()}
+        added = Destination.objects.create(**new)
+        greetings.hint(added.pk)
+        return added
     row.label, row.events = said["label"], said["events"]
     changed = ["label", "events"]
     if address:

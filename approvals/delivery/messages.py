@@ -63,18 +63,20 @@ def compose(notice: Notice) -> Message:
 
 def compose_digest(notices: Sequence[Notice]) -> Message:
     """Write the one message that lists all of these, each with a link to its request."""
+    greets, group = _greets(notices), _group_of(notices[0])
     number = "1 message" if len(notices) == 1 else f"{len(notices)} messages"
     words = {
-        "heading": f"{number} about requests",
+        "heading": _waiting(notices) if greets else f"{number} about requests",
+        "greets": greets,
         "limited": notices[0].limited,
-        "group": _group_of(notices[0]),
+        "group": group,
         "lines": [_line(notice) for notice in notices[:LINES_LIMIT]],
         "more": max(len(notices) - LINES_LIMIT, 0),
         "inbox": links.link_to("inbox"),
         "preferences": links.link_to("preferences"),
     }
     return Message(
-        subject=f"Your digest: {words['heading']}",
+        subject=str(words["heading"]) if greets else f"Your digest: {words['heading']}",
         text=render_to_string("approvals/digest.txt", words).strip() + "\n",
         html=render_to_string("approvals/digest.html", words),
     )
@@ -89,7 +91,21 @@ def compose_for_chat(notices: Sequence[Notice]) -> ChatMessage:
     if len(notices) == 1:
         return ChatMessage(**_line(first))
     heading = f"{len(notices)} messages about requests within an hour"
+    if _greets(notices):
+        heading = _waiting(notices)
     return ChatMessage(heading=heading, title="", link=links.link_to("inbox"))
+
+
+def _greets(notices: Sequence[Notice]) -> bool:
+    """Whether these are what waited when somebody was new."""
+    return all(notice.notification.greets for notice in notices)
+
+
+def _waiting(notices: Sequence[Notice]) -> str:
+    """Say how many requests wait, and for whom."""
+    number = f"More than {LINES_LIMIT}" if len(notices) > LINES_LIMIT else str(len(notices))
+    wait = "request waits" if len(notices) == 1 else "requests wait"
+    return f"{number} {wait} for {_group_of(notices[0]) or 'you'}"
 
 
 def _group_of(notice: Notice) -> str:

@@ -172,8 +172,9 @@ def _is_for(notice: Notice) -> bool:
 
 
 def _expires_at(notice: Notice) -> datetime:
-    """Return when the link ends, counted from when its message was due: that may wait for days in peace."""
-    due_at = notice.notification.give_up_at - notifications.LONGEST_TRY
+    """Return when the link ends, counted from when its message was due first: that may wait for days."""
+    row = notice.notification
+    due_at = row.first_due_at or row.give_up_at - notifications.LONGEST_TRY
     latest = due_at + timedelta(hours=approval_settings().link_hours)
     deadline = notice.request.deadline
     return latest if deadline is None else min(latest, deadline)

@@ -16,6 +16,7 @@ class Delegation(OnRecord):
     """From `starts_at` until `ends_at` the delegate decides for the principal, unless it was ended before.
 
     It is never deleted: the trail says on whose behalf somebody decided, this says since when and why.
+    `to_greet`: once it begins, the delegate has yet to be told what waits.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -38,6 +39,7 @@ class Delegation(OnRecord):
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
+    to_greet = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
@@ -64,6 +66,7 @@ class Delegation(OnRecord):
             models.Index(name="delegation_of_delegate", fields=["delegate", "id"]),
             # What was made or ended since a moment; the list of all, the newest first.
             models.Index(name="delegation_made", fields=["made_at", "id"]),
+            models.Index(name="delegation_to_greet", fields=["starts_at", "id"], condition=Q(to_greet=True)),
             models.Index(name="delegation_ended", fields=["ended_at"], condition=Q(ended_at__isnull=False)),
         ]
 

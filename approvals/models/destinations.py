@@ -17,7 +17,7 @@ class Destination(models.Model):
 
     `address` is encrypted (approvals.delivery.addresses). Without one, mail goes to the address of the
     person's account, whatever it is then. `failing_since` is when the first attempt failed that none after
-    it has mended.
+    it has mended. `to_greet`: it is new, and has yet to be told what waits.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
@@ -32,6 +32,7 @@ class Destination(models.Model):
     events = JSONText(default=told_unasked)
     created_at = models.DateTimeField(db_default=Now())
     failing_since = models.DateTimeField(null=True)
+    to_greet = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
@@ -50,7 +51,10 @@ class Destination(models.Model):
                 condition=~Q(address="") | Q(kind=DestinationKind.EMAIL.value, user__isnull=False),
             ),
         ]
-        indexes = [models.Index(name="destination_created", fields=["created_at", "id"])]
+        indexes = [
+            models.Index(name="destination_created", fields=["created_at", "id"]),
+            models.Index(name="destination_to_greet", fields=["id"], condition=Q(to_greet=True)),
+        ]
 
     def __str__(self) -> str:
         """Name neither person nor address: logs have this, and are not purged."""

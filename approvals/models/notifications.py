@@ -54,7 +54,9 @@ class Notification(Delivery):
 
     `sequence` is the entry of the trail that it tells, or the number of the reminder; `fetches` is how often
     its personal link was fetched, by people or programs, and `used_at` when that decided the request. Those
-    with the same `digest`, which is when they were due, go to their destination in one message.
+    with the same `digest`, which is when they were due, go to their destination in one message; `greets`: it
+    tells what waited when its destination or delegation was new. `first_due_at` is when it was due first, if
+    it was due again later than that by somebody's wish.
     """
 
     status = models.CharField(
@@ -72,6 +74,8 @@ class Notification(Delivery):
     fetches = models.PositiveIntegerField(default=0, db_default=0)
     used_at = models.DateTimeField(null=True)
     digest = models.DateTimeField(null=True)
+    greets = models.BooleanField(default=False, db_default=False)
+    first_due_at = models.DateTimeField(null=True)
 
     class Meta(Delivery.Meta):
         default_permissions = ()

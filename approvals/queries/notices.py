@@ -182,7 +182,7 @@ def _notice(row: Notification, request: HumanRequest, known: _Known) -> Notice:
         audience=audience,
         handed_on=known.handed_on.get(request.pk, 0),
         zone=UTC if hours is None else hours.zone,
-        limited=row.digest is not None and (hours is None or hours.digest_at is None),
+        limited=row.digest is not None and not row.greets and (hours is None or hours.digest_at is None),
         moot=moot,
     )
     entry = known.entries.get((row.request_id, row.sequence))

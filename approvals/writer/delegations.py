@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from approvals.conf import tells_people
 from approvals.database.clock import database_now
 from approvals.models import Delegation
 from approvals.process import hints
@@ -21,8 +22,8 @@ TOPIC = "delegations"
 
 
 def make(**columns: Any) -> Delegation:
-    """Write a delegation with these columns, made now."""
-    delegation = Delegation(**columns, made_at=database_now())
+    """Write a delegation with these columns, made now; where people are told, its delegate is greeted."""
+    delegation = Delegation(**columns, made_at=database_now(), to_greet=tells_people())
     Delegation.writing.bulk_create([delegation])
     _hint([delegation.pk])
     return delegation

@@ -1,7 +1,6 @@
 """The outbox of notifications: rows only; approvals.delivery.notifications makes the words and sends them.
 
-A notification is written in the transaction that notes in the request's watch what was looked at. Its key is
-the event and the destination, so that it is written once, whoever looks, and whatever dies while they do.
+`dispatches` writes them.
 """
 
 from __future__ import annotations
@@ -11,32 +10,28 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from approvals.database import bulk
 from approvals.database.clock import database_now
 from approvals.domain.lifecycle import Status
-from approvals.domain.quiet_hours import QuietHours
-from approvals.domain.telling import ASKING, DestinationKind, Told
+from approvals.domain.telling import DestinationKind
 from approvals.models import (
     Destination,
     Notification,
     NotificationAttempt,
     NotificationStatus,
-    Watch,
 )
 from approvals.process import hints, telemetry
 from approvals.queries.notices import Notice, notices
 from approvals.queries.preferences import quiet_hours_of
-from approvals.queries.tellings import Look, Telling
-from approvals.writer import outboxes, watches
-from approvals.writer.outboxes import Answer, Attempt, bounded_transaction
+from approvals.writer import outboxes
+from approvals.writer.outboxes import Answer, Attempt
 
 TOPIC = "notifications"
 # The receiver of all mail.
@@ -46,8 +41,6 @@ MAIL = "mail"
 AT_ONCE, GATHERING = 64, 0.15
 # To one destination that is no mailbox, and to all of these: those that hang leave room for mail.
 AT_ONE_RECEIVER, OTHERS_AT_ONCE = 2, 8
-# A mailbox or chat gets so many in an hour, and the rest of it together.
-AN_HOUR = 200
 # How long mail waits where a chat or a program was told first.
 AFTER_OTHERS = timedelta(seconds=120)
 # What is told later than this helps nobody.
@@ -80,28 +73,6 @@ class Due(outboxes.Due):
         """The destination, unless it is reached by the installation's mail server."""
         kind = self.destination.kind
         return MAIL if kind == DestinationKind.EMAIL else str(self.destination.pk)
-
-
-def enqueue(claimed: Sequence[Watch], looks: Mapping[UUID, Look]) -> None:
-    """Write what these watches have led to, and note in them what was looked at; then wake who sends."""
-    told = [telling for look in looks.values() for telling in look.tellings]
-    people = {user_id for telling in told for user_id in telling.user_ids}
-    groups = {group_id for telling in told for group_id in telling.group_ids}
-    now, destinations, of_groups = database_now(), _destinations(people), _destinations_of_groups(groups)
-    known = _Known(
-        now=now,
-        destinations=destinations,
-        of_groups=of_groups,
-        quiet=quiet_hours_of(people),
-        lately=_told_lately(chain(*destinations.values(), *of_groups.values()), now),
-    )
-    new = [each for telling in told for each in _to_all(telling, known)]
-    with bounded_transaction():
-        Notification.writing.bulk_create(new, ignore_conflicts=True)
-        watches.settle(claimed, looks)
-        if new:
-            ids = [each.pk for each in new]
-            transaction.on_commit(partial(hints.send, TOPIC, ids), robust=True)
 
 
 class NotificationOutbox(outboxes.Outbox[Due]):
@@ -184,134 +155,28 @@ def send_again(notification_id: UUID) -> bool:
     """
     now = database_now()
     with transaction.atomic():
-        updated = Notification.writing.filter(pk=notification_id).update(
-            status=NotificationStatus.WAITING,
-            due_at=now,
-            give_up_at=now + LONGEST_TRY,
-            digest=None,
-            claimed_until=None,
-            changed_at=now,
-        )
+        rows = Notification.writing.filter(pk=notification_id)
+        updated = rows.update(**due_again(now, now), digest=None)
         transaction.on_commit(partial(hints.send, TOPIC, [notification_id]), robust=True)
     return bool(updated)
+
+
+def due_again(now: datetime, due_at: datetime) -> dict[str, Any]:
+    """Return the columns of a notification that is due again: a day more to try, and no more for its link."""
+    first_due_at = ExpressionWrapper(F("give_up_at") - LONGEST_TRY, output_field=DateTimeField())
+    return {
+        "status": NotificationStatus.WAITING,
+        "due_at": due_at,
+        "give_up_at": due_at + LONGEST_TRY,
+        "first_due_at": Coalesce("first_due_at", first_due_at),
+        "claimed_until": None,
+        "changed_at": now,
+    }
 
 
 def count_fetch(notification_id: UUID) -> None:
     """Count that the personal link of this notification was fetched, by whomever; one statement."""
     Notification.writing.filter(pk=notification_id).update(fetches=F("fetches") + 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """What was read about all people and groups who are told something together."""
-
-    now: datetime
-    destinations: Mapping[int, Sequence[Destination]]
-    of_groups: Mapping[int, Sequence[Destination]]
-    quiet: Mapping[int, QuietHours]
-    lately: Counter[int]
-
-    def due_at(self, destination: Destination, telling: Telling) -> tuple[datetime, datetime | None]:
-        """Return when to tell this destination, and the same where that is in a digest.
-
-        People choose digests for mail, where reminders still come by themselves. What would be too much in an
-        hour comes in one, too, unless a program reads it.
-        """
-        due_at, digest = self._wanted_at(destination, telling)
-        if destination.kind == DestinationKind.WEBHOOK or digest is not None:
-            return due_at, digest
-        self.lately[destination.pk] += 1
-        if self.lately[destination.pk] <= AN_HOUR:
-            return due_at, None
-        digest = max(due_at, _together_at(self.now, telling.deadline))
-        return digest, digest
-
-    def _wanted_at(self, destination: Destination, telling: Telling) -> tuple[datetime, datetime | None]:
-        quiet = None if destination.user_id is None else self.quiet.get(destination.user_id)
-        if quiet is None:
-            return self.now, None
-        together = destination.kind == DestinationKind.EMAIL and telling.event != Told.REMINDER
-        digest = quiet.digest(self.now, telling.deadline) if together else None
-        return digest or quiet.due_at(self.now, telling.deadline), digest
-
-
-def _to_all(telling: Telling, known: _Known) -> Iterable[Notification]:
-    """Build a notification for each destination that hears of such an event.
-
-    It waits while the person wants to hear nothing. Mail also waits a moment where a chat or program is told:
-    somebody may have decided by then.
-    """
-    theirs = [known.destinations.get(user_id, ()) for user_id in sorted(telling.user_ids)]
-    theirs += [known.of_groups.get(group_id, ()) for group_id in sorted(telling.group_ids)]
-    told = [one for destinations in theirs for one in destinations if telling.event in one.events]
-    groups_hear = any(one.group_id is not None and one.kind != DestinationKind.EMAIL for one in told)
-    hear_first = {one.user_id for one in told if one.kind != DestinationKind.EMAIL}
-    for destination in told:
-        due_at, digest = known.due_at(destination, telling)
-        mail = destination.kind == DestinationKind.EMAIL and telling.event in ASKING
-        if mail and digest is None and (groups_hear or destination.user_id in hear_first):
-            due_at = _after_others(due_at, telling.deadline)
-        yield Notification(
-            request_id=telling.request_id,
-            event=telling.event,
-            sequence=telling.sequence,
-            destination=destination,
-            digest=digest,
-            created_at=known.now,
-            due_at=due_at,
-            give_up_at=due_at + LONGEST_TRY,
-            changed_at=known.now,
-        )
-
-
-def _together_at(now: datetime, deadline: datetime | None) -> datetime:
-    """Return when what is too much comes with others: at the full hour, or minute where that is too late."""
-    minute = now.replace(second=0, microsecond=0)
-    hour = minute.replace(minute=0) + timedelta(hours=1)
-    return hour if deadline is None or hour < deadline else minute + timedelta(minutes=1)
-
-
-def _told_lately(destinations: Iterable[Destination], now: datetime) -> Counter[int]:
-    """Count what each of these destinations was told in the last hour; programs are not counted."""
-    ids = [one.pk for one in destinations if one.kind != DestinationKind.WEBHOOK]
-    told = Notification.objects.filter(destination__in=ids, created_at__gt=now - timedelta(hours=1))
-    counts = told.order_by().values("destination").annotate(told=Count("pk"))
-    return Counter(dict(counts.values_list("destination", "told")))
-
-
-def _after_others(due_at: datetime, deadline: datetime | None) -> datetime:
-    """Return when to send mail that waits for those who were told first; at once where that is too late."""
-    later = due_at + AFTER_OTHERS
-    return later if deadline is None or later < deadline else due_at
-
-
-def _destinations(user_ids: Collection[int]) -> dict[int, list[Destination]]:
-    """Read the destinations of these people; each with an active account has its address as one."""
-    found = _read_destinations(user_ids)
-    with_account = {user_id for user_id, those in found.items() if any(one.is_of_account for one in those)}
-    if without := set(user_ids) - with_account:
-        active = get_user_model()._default_manager.filter(pk__in=without, is_active=True)
-        new = [Destination(user_id=user_id) for user_id in sorted(active.values_list("pk", flat=True))]
-        Destination.objects.bulk_create(new, ignore_conflicts=True)
-        found |= _read_destinations(without)
-    return found
-
-
-def _read_destinations(user_ids: Collection[int]) -> dict[int, list[Destination]]:
-    found: defaultdict[int, list[Destination]] = defaultdict(list)
-    for destination in Destination.objects.filter(user_id__in=user_ids).order_by("pk"):
-        if destination.user_id is not None:
-            found[destination.user_id].append(destination)
-    return dict(found)
-
-
-def _destinations_of_groups(group_ids: Collection[int]) -> dict[int, list[Destination]]:
-    found: defaultdict[int, list[Destination]] = defaultdict(list)
-    if group_ids:
-        for destination in Destination.objects.filter(group_id__in=group_ids).order_by("pk"):
-            if destination.group_id is not None:
-                found[destination.group_id].append(destination)
-    return dict(found)
 
 
 def _few_at_each(

@@ -17,7 +17,7 @@ from approvals import deciding
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.domain.commands import Actor
-from approvals.models import AuditEntry, Destination, Notification, NotificationStatus, Watch
+from approvals.models import AuditEntry, Delegation, Destination, Notification, NotificationStatus, Watch
 from tests import factories as make
 from tests.approvals.delivery.webhooks.receiver import receiver
 from tests.conftest import Serve
@@ -107,6 +107,29 @@ def test_a_server_that_is_killed_on_the_way_costs_nobody_a_message_and_tells_nob
     teller()
     until_settled(3)
     assert Counter(letter["To"] for letter in smtp.taken) == {f"{person}@example.org": 1 for person in people}
+
+
+@pytest.mark.one_stack
+@pytest.mark.parametrize("died", ["newcomers-read", "newcomers-greeted"])
+def test_a_server_that_is_killed_while_it_greets_costs_nobody_the_greeting_and_greets_nobody_twice(
+    teller: Teller, smtp: MailServer, people: list[User], settings: Settings, died: str
+) -> None:
+    settings.SAYSO_NOTIFY = "off"  # so nobody has been told
+    for _ in range(3):
+        make.approval("Pay", assignees=people[:1], timeout=None)
+    settings.SAYSO_NOTIFY = "on"
+    faults = {"DJANGO_SETTINGS_MODULE": "tests.faults.settings"}
+    dying = teller(**faults, SAYSO_TEST_FAILPOINTS=f'{{"{died}": "kill"}}')
+    make.destination(make.group("finance"), "email", "finance@example.org", to_greet=True)
+    make.delegation(people[0], people[1])
+    dying.wait()
+    claims_are_over()
+    teller()
+    until_settled(3)
+    assert not Delegation.objects.filter(to_greet=True).exists()
+    assert [(letter["To"], letter["Subject"]) for letter in smtp.taken] == [
+        (f"{people[1]}@example.org", "3 requests wait for you")
+    ]
 
 
 @pytest.mark.one_stack

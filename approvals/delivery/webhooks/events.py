@@ -1,17 +1,20 @@
 """Signed messages about requests for the webhooks of people and groups, by the Standard Webhooks scheme.
 
 The body is `{"type": "request.opened", "timestamp": …, "data": {"to": …, "request": {…}}}`, with a `comment`
-where somebody has said something, and an `outcome` where the request is closed. It is made when it is posted,
-from what is on record then; its `webhook-id` is the same at each attempt. SAYSO_MESSAGE_DETAIL says how much
-of the request it has.
+where somebody has said something, and an `outcome` where the request is closed. What waits for a destination
+that is new comes in one: `{"type": "requests.waiting", …, "data": {"to": …, "requests": [{…}, …]}}`. It is
+made when it is posted, from what is on record then; its `webhook-id` is the same at each attempt.
+SAYSO_MESSAGE_DETAIL says how much of the request it has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from approvals import links, queries
 from approvals.conf import approval_settings
+from approvals.delivery.messages import LINES_LIMIT
 from approvals.delivery.webhooks.messages import Message, secrets_of, secrets_of_group, signed
 from approvals.domain.masking import hide_headers
 from approvals.domain.payloads import canonical
@@ -29,7 +32,8 @@ def message_of(due: Due) -> Message:
         if destination.group_id is None
         else secrets_of_group(destination.group_id)
     )
-    return signed(str(due.id), due.claimed_at, canonical(_body(due.notice)), secrets)
+    body = _body(due.notice) if due.notice.notification.digest is None else _body_of_all(due.live)
+    return signed(str(due.id), due.claimed_at, canonical(body), secrets)
 
 
 def _body(notice: Notice) -> dict[str, Any]:
@@ -40,6 +44,20 @@ def _body(notice: Notice) -> dict[str, Any]:
         "data": {
             "to": _to(notice),
             **(_that_it_is(notice) if notice.request.confidential else _words(notice)),
+        },
+    }
+
+
+def _body_of_all(notices: Sequence[Notice]) -> dict[str, Any]:
+    """Say of several requests what `request.opened` says of each; `more`: there are more."""
+    listed = [_that_it_is(one) if one.request.confidential else _words(one) for one in notices[:LINES_LIMIT]]
+    return {
+        "type": "requests.waiting",
+        "timestamp": queries.moment_on_the_wire(notices[0].notification.created_at),
+        "data": {
+            "to": _to(notices[0]),
+            "requests": [one["request"] for one in listed],
+            "more": len(notices) > LINES_LIMIT,
         },
     }
 

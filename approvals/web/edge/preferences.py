@@ -13,6 +13,7 @@ from approvals.delivery import addresses
 from approvals.domain.telling import DestinationKind
 from approvals.exceptions import InvalidRequest
 from approvals.models import Destination, Preference
+from approvals.writer import greetings
 
 # Of one person.
 WEBHOOKS_AT_MOST = 5
@@ -37,13 +38,15 @@ def add_webhook(user_id: int, address: str, label: str, events: list[str]) -> No
     theirs = Destination.objects.filter(user_id=user_id, kind=DestinationKind.WEBHOOK)
     if theirs.count() >= WEBHOOKS_AT_MOST:
         raise InvalidRequest(f"address must not be one more: you have {WEBHOOKS_AT_MOST}.", field="address")
-    Destination.objects.create(
+    added = Destination.objects.create(
         user_id=user_id,
         kind=DestinationKind.WEBHOOK,
         address=addresses.encrypt(address),
         label=label,
         events=events,
+        to_greet=True,
     )
+    greetings.hint(added.pk)
 
 
 def remove_webhook(user_id: int, destination_id: int) -> None:

@@ -25,7 +25,7 @@ from approvals.delivery.notifications import NotificationCarrier
 from approvals.delivery.webhooks.messages import secrets_of, secrets_of_group
 from approvals.domain.commands import Actor
 from approvals.models import Destination, Notification, Preference
-from approvals.writer import notifications, outboxes
+from approvals.writer import dispatches, notifications, outboxes
 from tests import factories as make
 from tests.approvals.delivery.webhooks.receiver import Posted, Receiver
 from tests.mail_server import MailServer, mail_server, send_by_smtp
@@ -389,7 +389,7 @@ class TestChats:
     async def test_what_is_too_much_for_an_hour_comes_as_one_line(
         self, team: Group, hook: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(notifications, "AN_HOUR", 0)
+        monkeypatch.setattr(dispatches, "AN_HOUR", 0)
         address = f"json://127.0.0.1:{hook.port}/told"
         await in_database(lambda: make.destination(team, "chat", address))
         for _ in range(2):
@@ -459,7 +459,7 @@ class TestTooMany:
     async def test_after_two_hundred_in_an_hour_the_rest_comes_in_one_message_that_says_so(
         self, ada: User, smtp: MailServer, monkeypatch: pytest.MonkeyPatch, stack: object
     ) -> None:
-        monkeypatch.setattr(notifications, "AN_HOUR", 3)
+        monkeypatch.setattr(dispatches, "AN_HOUR", 3)
         for number in range(3):
             await told(f"Pay {number}", assignees=[ada], timeout=None)
         for number in range(3, 6):
@@ -478,7 +478,7 @@ class TestTooMany:
     def test_what_ends_within_the_hour_comes_within_the_minute(
         self, ada: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(notifications, "AN_HOUR", 0)
+        monkeypatch.setattr(dispatches, "AN_HOUR", 0)
         now = database_now()
         for timeout in (300, 300, 7_200):
             make.approval(assignees=[ada], timeout=timeout)
@@ -489,7 +489,7 @@ class TestTooMany:
         assert (third.minute, third.second) == (0, 0)
 
     def test_programs_are_told_everything(self, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(notifications, "AN_HOUR", 1)
+        monkeypatch.setattr(dispatches, "AN_HOUR", 1)
         make.destination(ada, "webhook", "https://hooks.example.org/")
         for _ in range(4):
             make.approval(assignees=[ada])

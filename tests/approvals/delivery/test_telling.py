@@ -38,7 +38,7 @@ from approvals.queries import tellings
 from approvals.queries.notices import CLOSED, notices
 from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
-from approvals.writer import notifications, outboxes, queue, watches
+from approvals.writer import dispatches, notifications, outboxes, queue, watches
 from tests import factories as make
 from tests.approvals.waiting.conftest import until
 from tests.mail_server import LATER, NEVER, MailServer, mail_server, send_by_smtp
@@ -294,7 +294,7 @@ class TestWhoIsTold:
         claimed = watches.claim(10)
         looks = tellings.look_at(claimed)
         reassign(PROGRAM, request, bob)
-        notifications.enqueue(claimed, looks)
+        dispatches.enqueue(claimed, looks)
         assert all_told() == [("opened", 1, "ada"), ("reassigned", 2, "bob")]
 
     @both_databases
@@ -320,7 +320,7 @@ class TestWhoIsTold:
         assert all_told() == []
         clock_moved(61)
         assert all_told() == [("opened", 1, "ada")]
-        notifications.enqueue(lost, looks)
+        dispatches.enqueue(lost, looks)
         assert all_told() == [("opened", 1, "ada")]
 
     def test_without_the_setting_nothing_is_watched(self, ada: User, settings: Settings) -> None:
