@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
@@ -62,8 +64,9 @@ class NotificationCarrier:
             return await self._webhooks.post(address, events.message_of(due))
         if due.destination.kind == DestinationKind.CHAT:
             return await self._chat.send(address, compose_for_chat(due.live))
-        loop = asyncio.get_running_loop()
-        return await self._mail.send(partial(_make, due, loop, loop.time()))
+        loop, parts = asyncio.get_running_loop(), dict[UUID, str]()
+        answer = await self._mail.send(partial(_make, due, loop, loop.time(), parts))
+        return replace(answer, parts=dict(parts))
 
     def close(self) -> None:
         self._mail.close()
@@ -79,10 +82,14 @@ def address_of(notice: Notice) -> str | None:
     return addresses.decrypt(destination.address)
 
 
-def _make(due: Due, loop: asyncio.AbstractEventLoop, since: float) -> EmailMessage:
-    """Make the mail, on a thread: if it waited for its turn, of what is so by now. NoPoint: of nothing."""
+def _make(due: Due, loop: asyncio.AbstractEventLoop, since: float, parts: dict[UUID, str]) -> EmailMessage:
+    """Make the mail, on a thread: if it waited for its turn, of what is so by now. NoPoint: of nothing.
+
+    Note in `parts` what was read again: why each notification is not in it, or "".
+    """
     if loop.time() - since > FRESH:
         due = asyncio.run_coroutine_threadsafe(_read_again(due), loop).result(LONGEST)
+        parts |= {notice.notification.pk: notice.moot for notice in (due.notice, *due.others)}
         if not due.live:
             raise NoPoint(due.notice.moot)
     return make_digest(due.live) if due.notice.notification.digest else make_mail(due.notice)

@@ -133,8 +133,9 @@ def address_for(notice: Notice) -> str:
 
 
 def is_personal(notice: Notice) -> bool:
-    """Whether the message has a link that decides without log-in."""
-    return approval_settings().links == "personal" and _is_for(notice)
+    """Whether the message has a link that decides without log-in: none that would be dead."""
+    alive = not is_overdue(_expires_at(notice), notice.read_at)
+    return approval_settings().links == "personal" and _is_for(notice) and alive
 
 
 def make_token(notice: Notice) -> str:

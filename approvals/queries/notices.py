@@ -39,7 +39,7 @@ CLOSED = "The request was closed before."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One notification with what its message may say to this person, at the moment of reading.
+    """One notification with what its message may say to this person, at the moment of reading, `read_at`.
 
     `person` is who gets it, as stored now (None: they are gone, or it is for a group), and `audience` who may
     decide now, after others were named to `handed_on` times; `zone` is that of the person.
@@ -50,6 +50,7 @@ class Notice:
 
     notification: Notification
     request: HumanRequest
+    read_at: datetime
     zone: tzinfo
     person: Person | None
     audience: Audience
@@ -138,7 +139,8 @@ def notices(ids: Collection[UUID]) -> list[Notice]:
         people=people_reads.persons(user_ids),
         hours=quiet_hours_of(user_ids),
         votes=votes_on(requests.keys()),
-        overdue=_overdue(requests),
+        now=(now := database_now()),
+        overdue={pk for pk, request in requests.items() if is_overdue(request.deadline, now)},
         entries=_entries(notifications),
         handed_on=_times_handed_on(requests.keys()),
     )
@@ -162,6 +164,7 @@ class _Known:
     people: Mapping[int, Person]
     hours: Mapping[int, QuietHours]
     votes: Mapping[UUID, Collection[Response]]
+    now: datetime
     overdue: Collection[UUID]
     entries: Mapping[tuple[UUID, int], AuditEntry]
     handed_on: Mapping[UUID, int]
@@ -178,6 +181,7 @@ def _notice(row: Notification, request: HumanRequest, known: _Known) -> Notice:
     notice = Notice(
         notification=row,
         request=request,
+        read_at=known.now,
         person=person,
         audience=audience,
         handed_on=known.handed_on.get(request.pk, 0),
@@ -227,11 +231,6 @@ def _why_not_asked(person: Person, request: HumanRequest, known: _Known) -> str:
         return "The person may not decide the request any more."
     given = known.votes.get(request.pk, ())
     return "The person has voted." if has_voted(person, known.audiences[request.pk], given) else ""
-
-
-def _overdue(requests: Mapping[UUID, HumanRequest]) -> set[UUID]:
-    now = database_now()
-    return {pk for pk, request in requests.items() if is_overdue(request.deadline, now)}
 
 
 def _entries(notifications: Collection[Notification]) -> dict[tuple[UUID, int], AuditEntry]:

@@ -273,10 +273,12 @@ def _let_mail_go(attempts: Sequence[Attempt[Due]], rows: Mapping[UUID, Notificat
 
 def _of_each(attempt: Attempt[Due]) -> Iterable[Attempt[Due]]:
     """Return the attempt for each notification of its message; what had no point was not in it."""
+    parts = attempt.answer.parts or {}
     for notice in (attempt.due.notice, *attempt.due.others):
         due = replace(attempt.due, id=notice.notification.pk, notice=notice, others=())
-        moot = Answer(error=notice.moot, moot=True)
-        yield replace(attempt, due=due, answer=moot if notice.moot else attempt.answer)
+        reason = parts.get(notice.notification.pk, notice.moot)
+        moot = Answer(error=reason, moot=True)
+        yield replace(attempt, due=due, answer=moot if reason else attempt.answer)
 
 
 def _fate(answer: outboxes.Answer) -> str:

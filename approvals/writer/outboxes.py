@@ -59,7 +59,8 @@ class Answer:
     """What a receiver answered; without `error` the row is delivered.
 
     `retry_after` is the pause that it asks for, in seconds; `final`: another attempt is no use. `moot`:
-    nothing was sent, and nothing is to be sent any more.
+    nothing was sent, and nothing is to be sent any more. `parts`: of a message that has several rows, as it
+    was made, why each row is not in it, or "" for those that are; None: it has what was claimed.
     """
 
     status_code: int | None = None
@@ -67,6 +68,7 @@ class Answer:
     retry_after: float | None = None
     final: bool = False
     moot: bool = False
+    parts: Mapping[UUID, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

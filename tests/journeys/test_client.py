@@ -95,7 +95,7 @@ def test_the_whole_terminal(server: Server, asking: str, deciding: str) -> None:
     assert sayso(asking, "wait", request.id) == (0, "eu")
     assert sayso(deciding, "decide", request.id, "approve")[0] == 2
     status, text = sayso(asking, "approve", "", "--key", "k")
-    assert (status, text) == (2, "title: title must have at least 1 characters.")
+    assert (status, text) == (2, "title: title must have at least 1 character.")
     status, text = sayso(asking, "approve", "Pay?", "--key", "k", "--timeout", "0.01")
     assert (status, text.splitlines()[-1]) == (4, "Nobody decided in time.")
     status, text = sayso("nonsense", "list")

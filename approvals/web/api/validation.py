@@ -27,15 +27,17 @@ _WORDS = {
     "model_type": "must be a JSON object",
     "model_attributes_type": "must be a JSON object",
     "literal_error": "must be one of: {expected}",
-    "string_too_long": "must have at most {max_length:,} characters",
-    "string_too_short": "must have at least {min_length:,} characters",
-    "too_long": "must have at most {max_length:,} entries",
-    "too_short": "must have at least {min_length:,} entries",
+    "string_too_long": "must have at most {max_length:,} {characters}",
+    "string_too_short": "must have at least {min_length:,} {characters}",
+    "too_long": "must have at most {max_length:,} {entries}",
+    "too_short": "must have at least {min_length:,} {entries}",
     "greater_than_equal": "must be at least {ge:,.15g}",
     "less_than_equal": "must be at most {le:,.15g}",
     "value_error": "{error}",
 }
 
+
+_MANY = {"characters": "characters", "entries": "entries"}
 
 # What a schema that is one of two may be: pydantic tells each attempt, we the field.
 _ALTERNATIVES = ("bool", "dict[str,any]")
@@ -87,5 +89,7 @@ def _without_tags(steps: Sequence[Any]) -> Sequence[Any]:
 
 
 def _rule(error: Mapping[str, Any]) -> str:
-    rule = _WORDS.get(error["type"], "is invalid: {}")
-    return rule.format(error["msg"], **error.get("ctx", {}))
+    rule, context = _WORDS.get(error["type"], "is invalid: {}"), error.get("ctx", {})
+    one = 1 in (context.get("min_length"), context.get("max_length"))
+    units = {"characters": "character", "entries": "entry"} if one else _MANY
+    return rule.format(error["msg"], **units, **context)

@@ -555,6 +555,26 @@ class TestDigest:
         (due,) = claimed
         assert len(due.live) == 12
 
+    async def test_what_is_decided_while_the_message_waits_for_the_mail_server_is_not_recorded_as_sent(
+        self, ada: User, at: datetime, smtp: MailServer, stack: object, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for title in ("Closed", "Open"):
+            await in_database(lambda title=title: make.approval(title, assignees=[ada], timeout=None))
+        await in_database(look)
+        clock_moved(3 * 3600)
+        (due,) = await in_database(notifications.outbox.claim, 8)
+        monkeypatch.setattr(delivery, "FRESH", -1.0)
+        closed = await in_database(HumanRequest.objects.get, title="Closed")
+        await in_database(deciding.withdraw, PROGRAM, closed.pk)
+        carrier = NotificationCarrier()
+        made = outboxes.Attempt(due=due, seconds=0.0, answer=await carrier.deliver(due))
+        carrier.close()
+        await in_database(notifications.outbox.record, [made])
+        statuses = Notification.objects.order_by("request__title").values_list("status", "attempts")
+        assert await in_database(list, statuses) == [("moot", 0), ("delivered", 1)]
+        (letter,) = smtp.taken
+        assert "Closed" not in text_of(letter)
+
     def test_one_that_is_sent_again_goes_by_itself(self, ada: User, at: datetime) -> None:
         for _ in range(2):
             make.approval(assignees=[ada], timeout=None)

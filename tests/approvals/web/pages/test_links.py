@@ -34,7 +34,7 @@ from approvals.models import AuditEntry, HumanRequest, Notification, Preference
 from approvals.queries.notices import Notice, notices
 from approvals.trail import verification
 from approvals.web.pages import acts
-from approvals.writer import queue
+from approvals.writer import notifications, queue
 from approvals.writer.chain import REFUSALS_PER_MINUTE
 from tests import factories as make
 from tests.clients import client_of, text
@@ -485,6 +485,23 @@ class TestDeath:
         assert browser.get(path).status_code == 200
         clock.move(timedelta(hours=24.1))
         assert "Its time is over" in text(browser.get(path), 410)
+
+    @both_databases
+    def test_a_message_that_is_sent_again_has_the_link_that_ends_when_the_first_would(
+        self, ada: User, browser: Client
+    ) -> None:
+        row = told("Pay", assignees=[ada], timeout=None)
+        path = path_of(row)
+        for _ in range(2):
+            clock.move(timedelta(hours=10))
+            notifications.send_again(row.pk)
+            row.refresh_from_db()
+            assert path_of(row) == path
+            assert browser.get(path).status_code == 200
+        clock.move(timedelta(hours=5))
+        assert "Its time is over" in text(browser.get(path), 410)
+        notifications.send_again(row.pk)
+        assert "/d/" not in compose(notice_of(row)).text
 
     def test_how_long_it_lives_is_a_setting(self, ada: User, browser: Client, settings: Settings) -> None:
         settings.SAYSO_LINK_HOURS = 1.0
