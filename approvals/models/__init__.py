@@ -13,7 +13,7 @@ from approvals.models.deliveries import (
     Letter,
     LetterKind,
 )
-from approvals.models.destinations import Destination
+from approvals.models.destinations import Destination, NewAddress
 from approvals.models.notifications import (
     Notification,
     NotificationAttempt,
@@ -52,6 +52,7 @@ __all__ = [
     "HumanRequest",
     "Letter",
     "LetterKind",
+    "NewAddress",
     "Notification",
     "NotificationAttempt",
     "NotificationStatus",

@@ -99,6 +99,7 @@ class LetterKind(models.TextChoices):
     """What a letter is for, which names its templates."""
 
     PASSWORD_RESET = "password_reset", "password reset"
+    ADDRESS_CODE = "address_code", "code for an address"
 
 
 class Letter(Delivery):

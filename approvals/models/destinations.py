@@ -69,3 +69,29 @@ class Destination(models.Model):
     def owner(self) -> str:
         """The name of the person or group that it is for. Reads them: select them along."""
         return self.group.name if self.group else self.user.get_username() if self.user else ""
+
+
+class NewAddress(models.Model):
+    """Another mail address of a person, one at a time: it counts once its code was entered.
+
+    `address` is encrypted as that of a destination. `code_hash` is keyed, "" until a code was sent, which
+    counts until `expires_at`; `tries` are how often one was entered since.
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, primary_key=True, on_delete=models.CASCADE, related_name="+"
+    )
+    address = models.TextField()
+    label = models.CharField(max_length=LABEL_LIMIT, blank=True, default="")
+    events = JSONText(default=told_unasked)
+    code_hash = models.CharField(max_length=64, blank=True, default="")
+    expires_at = models.DateTimeField(null=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        verbose_name_plural = "new addresses"
+
+    def __str__(self) -> str:
+        """Name neither person nor address: logs have this, and are not purged."""
+        return f"new address {self.pk}"

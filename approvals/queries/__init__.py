@@ -44,6 +44,7 @@ from approvals.queries.preferences import (
     destinations_of_group,
     is_chat_used,
     is_destination,
+    new_address_of,
     preference_of,
     told_by_mail,
 )
@@ -135,6 +136,7 @@ __all__ = [
     "moment_on_the_wire",
     "name_of_group",
     "name_steps",
+    "new_address_of",
     "next_due",
     "next_steps",
     "on_the_wire",

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from approvals.domain.quiet_hours import QuietHours, zone_called
 from approvals.domain.telling import DestinationKind, told_unasked
-from approvals.models import Destination, Preference
+from approvals.models import Destination, NewAddress, Preference
 
 
 def preference_of(user_id: int) -> Preference:
@@ -49,6 +49,11 @@ def destinations_of(user_id: int) -> list[Destination]:
     theirs = Q(user=user_id) | Q(group__in=Group.objects.filter(user=user_id))
     found = Destination.objects.filter(theirs).exclude(address="")
     return list(found.select_related("group").order_by("created_at", "pk"))
+
+
+def new_address_of(user_id: int) -> NewAddress | None:
+    """Return the person's mail address that waits for its code."""
+    return NewAddress.objects.filter(pk=user_id).first()
 
 
 def destinations_of_group(group_id: int) -> list[Destination]:

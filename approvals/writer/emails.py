@@ -23,7 +23,7 @@ from approvals.writer import outboxes
 from approvals.writer.outboxes import CHANGING, Attempt
 
 TOPIC = "letters"
-PASSWORD_RESET = LetterKind.PASSWORD_RESET
+PASSWORD_RESET, ADDRESS_CODE = LetterKind.PASSWORD_RESET, LetterKind.ADDRESS_CODE
 # Under way in one process; all go to one mail server.
 AT_ONCE = 4
 # After this, whoever asked for it has asked again.
@@ -51,6 +51,11 @@ def enqueue(users: Iterable[User], kind: LetterKind) -> None:
         waiting.filter(claimed_until=None, due_at__gt=now).update(due_at=now, changed_at=now)
         found = list(waiting.values_list("pk", flat=True))
         transaction.on_commit(partial(hints.send, TOPIC, found), robust=True)
+
+
+def count_since(user_id: int, kind: LetterKind, moment: datetime) -> int:
+    """Count the letters of this kind that this person was sent since then, or that wait."""
+    return Letter.objects.filter(user=user_id, kind=kind, created_at__gte=moment).count()
 
 
 class EmailOutbox(outboxes.Outbox[Due]):

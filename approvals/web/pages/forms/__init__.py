@@ -12,7 +12,13 @@ who decides for whom, `destination_form` about where people and groups are told.
 from __future__ import annotations
 
 from approvals.web.pages.forms.delegation_form import DelegationForm
-from approvals.web.pages.forms.destination_form import DestinationForm, WebhookForm
+from approvals.web.pages.forms.destination_form import (
+    AddressForm,
+    CodeForm,
+    DestinationForm,
+    EventsForm,
+    WebhookForm,
+)
 from approvals.web.pages.forms.plain_form import PlainForm
 from approvals.web.pages.forms.preference_form import PreferenceForm
 from approvals.web.pages.forms.request_forms import (
@@ -29,11 +35,14 @@ from approvals.web.pages.forms.request_forms import (
 from approvals.web.pages.forms.token_form import TokenForAnyoneForm, TokenForm
 
 __all__ = [
+    "AddressForm",
     "AnswerForm",
+    "CodeForm",
     "CommentForm",
     "DecisionForm",
     "DelegationForm",
     "DestinationForm",
+    "EventsForm",
     "HandOnForm",
     "MemberForm",
     "PageDecisionForm",

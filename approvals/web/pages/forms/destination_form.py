@@ -1,4 +1,4 @@
-"""The forms that say where people and groups are told: one's own webhook, and any address."""
+"""The forms that say where people and groups are told: one's own webhook or mail address, and any."""
 
 from __future__ import annotations
 
@@ -18,11 +18,23 @@ from approvals.domain.telling import EVENTS, LABEL_LIMIT, TOLD_TO_GROUPS, Destin
 from approvals.exceptions import InvalidRequest
 from approvals.web.pages.forms.plain_form import PlainForm
 
+# Of an address, by RFC 5321.
+EMAIL_LIMIT = 254
 KINDS = {
     DestinationKind.CHAT: "Chat: Slack, Teams, ntfy and others",
     DestinationKind.WEBHOOK: "Webhook: signed messages to a program",
     DestinationKind.EMAIL: "Email, for groups",
 }
+
+
+def _events_field(**options: Any) -> forms.MultipleChoiceField:
+    return forms.MultipleChoiceField(
+        label="Tell it about",
+        choices=[(event.value, words[0].upper() + words[1:]) for event, words in EVENTS.items()],
+        initial=told_unasked,
+        widget=forms.CheckboxSelectMultiple,
+        **options,
+    )
 
 
 class WebhookForm(PlainForm):
@@ -40,15 +52,46 @@ class WebhookForm(PlainForm):
         help_text="To tell it from others.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    events = forms.MultipleChoiceField(
-        label="Tell it about",
-        choices=[(event.value, words[0].upper() + words[1:]) for event, words in EVENTS.items()],
-        initial=told_unasked,
-        widget=forms.CheckboxSelectMultiple,
-    )
+    events = _events_field()
 
     def clean_address(self) -> str:
         return _checked(DestinationKind.WEBHOOK, self.cleaned_data["address"])
+
+
+class AddressForm(PlainForm):
+    """Another mail address of one's own. `cleaned_data`: `address`; `label`; `events`."""
+
+    address = forms.EmailField(
+        label="Email address",
+        max_length=EMAIL_LIMIT,
+        help_text="A code is sent there. Nothing else is, before you enter it here.",
+        widget=forms.EmailInput(attrs={"autocomplete": "email", "spellcheck": "false"}),
+        error_messages={"invalid": "Email address must be one, such as ann@example.org."},
+    )
+    label = forms.CharField(
+        required=False,
+        max_length=LABEL_LIMIT,
+        help_text="To tell it from others.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    events = _events_field()
+
+
+class CodeForm(PlainForm):
+    """The code that was sent to an address. `cleaned_data`: `code`, as it was typed."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=40,
+        help_text="The 8 digits of the message.",
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
+
+
+class EventsForm(PlainForm):
+    """Of which events somewhere is told; of none, nothing is. `cleaned_data`: `events`."""
+
+    events = _events_field(required=False)
 
 
 class DestinationForm(WebhookForm):

@@ -154,7 +154,7 @@ class TestDestinations:
         assert "pager" in page
         assert "https://hooks.example.org/…" in page
         assert "T0KEN" not in page
-        client.post(f"{PREFERENCES}webhooks/{row.pk}/remove/")
+        client.post(f"{PREFERENCES}destinations/{row.pk}/remove/")
         assert queries.destinations_of(ann.pk) == []
 
     def test_it_goes_to_hosts_that_the_installation_allows(
@@ -183,8 +183,38 @@ class TestDestinations:
             make.destination(group, "webhook", "https://hooks.example.org/", label="team pager"),
         ]
         for row in theirs:
-            client.post(f"{PREFERENCES}webhooks/{row.pk}/remove/")
+            client.post(f"{PREFERENCES}destinations/{row.pk}/remove/")
             row.refresh_from_db()
         page = client.get(PREFERENCES).text
         assert "team pager" in page
         assert "finance" in page
+
+    @both_databases
+    def test_one_changes_of_what_each_of_ones_places_is_told(self, client: Client, ann: User) -> None:
+        """Those that an administrator added included; of nothing, too."""
+        for kind, address in (("webhook", "https://hooks.example.org/"), ("chat", "slack://a/b/c")):
+            row = make.destination(ann, kind, address, label=kind, events=["opened", "closed"])
+            path = f"{PREFERENCES}destinations/{row.pk}/"
+            for chosen in (["reminder"], []):
+                form = Page(
+                    "<form>" + client.get(PREFERENCES).text.partition(f'action="{path}">')[2], "events"
+                )
+                form.pick("events", *chosen)
+                assert post(client, path, form.sent()).status_code == 303
+                row.refresh_from_db()
+                assert row.events == chosen
+        assert client.get(PREFERENCES).text.count("Told about: nothing") == 2
+
+    def test_what_is_no_event_is_refused_there(self, client: Client, ann: User) -> None:
+        row = make.destination(ann, "webhook", "https://hooks.example.org/", events=["opened"])
+        refused = client.post(f"{PREFERENCES}destinations/{row.pk}/", {"events": ["everything"]})
+        assert refused.status_code == 422
+        assert "Tell it about must be one of the options." in refused.text
+        assert '<details class="section" open>' in refused.text
+
+    def test_nobody_changes_what_is_anothers_or_a_groups(self, client: Client, ann: User) -> None:
+        for owner in (make.user("bob"), make.group("finance", ann)):
+            row = make.destination(owner, "webhook", "https://hooks.example.org/", events=["opened"])
+            client.post(f"{PREFERENCES}destinations/{row.pk}/", {"events": []})
+            row.refresh_from_db()
+            assert row.events == ["opened"]
