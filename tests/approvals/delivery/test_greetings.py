@@ -37,7 +37,6 @@ from tests.told import look
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 
 PROGRAM = Actor.program()
-MAILBOX = {"email": "ada@example.org"}
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +69,7 @@ async def teller(stack: object) -> AsyncIterator[None]:
 
 @pytest.fixture
 def ada() -> User:
-    return make.user("ada", **MAILBOX)
+    return make.user("ada", email="ada@example.org")
 
 
 @pytest.fixture

@@ -559,7 +559,7 @@ class TestDigest:
         self, ada: User, at: datetime, smtp: MailServer, stack: object, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for title in ("Closed", "Open"):
-            await in_database(lambda title=title: make.approval(title, assignees=[ada], timeout=None))
+            await in_database(make.approval, title, assignees=[ada], timeout=None)
         await in_database(look)
         clock_moved(3 * 3600)
         (due,) = await in_database(notifications.outbox.claim, 8)
@@ -572,7 +572,7 @@ class TestDigest:
         await in_database(notifications.outbox.record, [made])
         statuses = Notification.objects.order_by("request__title").values_list("status", "attempts")
         assert await in_database(list, statuses) == [("moot", 0), ("delivered", 1)]
-        (letter,) = smtp.taken
+        (letter,) = await came(smtp)
         assert "Closed" not in text_of(letter)
 
     def test_one_that_is_sent_again_goes_by_itself(self, ada: User, at: datetime) -> None:
