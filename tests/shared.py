@@ -64,11 +64,15 @@ def _of_type(connection: sqlite3.Connection, kind: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def shared_server(
-    stack: Stack, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
+    request: pytest.FixtureRequest,
+    stack: Stack,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Server | None]:
     """A server for all tests of the module that run on SQLite; they, too, have the database that it has.
 
-    None on PostgreSQL, where few tests of such modules run: each has a server of its own.
+    A module's SERVER_ENVIRONMENT is added to its environment. None on PostgreSQL, where few tests of such
+    modules run: each has a server of its own.
     """
     original = stack.database
     if not isinstance(original, SqliteDatabase):
@@ -77,7 +81,8 @@ def shared_server(
     stack.database = LivingDatabase(original, tmp_path_factory.mktemp("shared"))
     with django_db_blocker.unblock():
         in_process.join(stack)
-    with Server(environment=stack.environment) as server:
+    more: dict[str, str] = getattr(request.module, "SERVER_ENVIRONMENT", {})
+    with Server(environment=stack.environment | more) as server:
         yield server.ready()
     stack.database = original
     with django_db_blocker.unblock():

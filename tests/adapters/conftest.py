@@ -1,7 +1,8 @@
 """The adapters of the client with the frameworks themselves, against a server that a module shares.
 
 Nothing here is collected unless the environment variable SAYSO_TEST_ADAPTERS is set: the frameworks are no
-part of this project's test environment. `.ci/adapters` installs them and sets it.
+part of this project's test environment. `.ci/adapters` installs them and sets it, and SAYSO_TEST_HOSTS: the
+folder of a virtual environment with the engines of docs/recipes.md.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.shared import server, shared_server
 __all__ = ["asking", "deciding", "desk", "reviewer", "server", "shared_server"]
 
 collect_ignore_glob = [] if os.environ.get("SAYSO_TEST_ADAPTERS") else ["test_*.py"]
+collect_ignore = [] if os.environ.get("SAYSO_TEST_HOSTS") else ["test_recipes.py"]
 
 
 @pytest.fixture

@@ -71,10 +71,13 @@ class Desk:
 
     def start(self, module: str, *arguments: str | Path) -> Process:
         """An agent as a process of its own, which has the client and knows the server's address."""
-        given = {"SAYSO_URL": self.server.url, "SAYSO_TOKEN": self.token}
-        environment = bare_environment() | given | {"PYTHONPATH": str(PROJECT / "client")}
         command = [sys.executable, "-m", f"tests.adapters.{module}", *arguments]
-        return Process(command, environment=environment, name=module)
+        return Process(command, environment=self.environment(), name=module)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What such a process finds."""
+        given = {"SAYSO_URL": self.server.url, "SAYSO_TOKEN": self.token}
+        return bare_environment() | given | {"PYTHONPATH": str(PROJECT / "client")} | more
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from tests.architecture.sources import sources_of_tests
 # Which file, which function in it (empty: all), and why a fork would not do.
 ANEW = (
     ("adapters/desk.py", "start", "agents, which have nothing of ours but the client"),
+    ("adapters/test_recipes.py", "", "programs of docs/recipes.md, which have nothing of ours"),
     ("adapters/test_mcp_gate.py", "", "servers of MCP, which have nothing of ours"),
     (
         "approvals/trail/test_earlier_formats.py",
