@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from tests.adapters.desk import Desk, Say
 from tests.adapters.recipes import Kitchen, kitchen
 from tests.patience import patience
+from tests.processes import Process, free_port
 
 __all__ = ["kitchen"]
 
@@ -54,3 +57,41 @@ class TestDbos:
         second = kitchen.start("python", "refunds.py")
         assert told in second.output.wait_for(" 812\n", patience()).splitlines()
         assert len(desk.all()) == 1
+
+
+class TestTemporal:
+    @pytest.fixture(autouse=True)
+    def temporal(self, kitchen: Kitchen) -> None:
+        port = str(free_port())
+        kitchen.more["TEMPORAL_ADDRESS"] = f"127.0.0.1:{port}"
+        listening = ("--ip", "127.0.0.1", "--headless", "--log-level", "error")
+        kitchen.start("temporal", "server", "start-dev", "--port", port, *listening).output.wait_for(
+            "Server:", patience(60)
+        )
+
+    def test_an_activity_waits(self, desk: Desk, kitchen: Kitchen) -> None:
+        """And is tried again by another worker when its own has died; decided meanwhile or afterwards."""
+        kitchen.lay_out("temporal", "refunds.py", "start.sh")
+        first = kitchen.start("python", "refunds.py")
+        runs = [self.start(kitchen, order) for order in ("812", "813", "814")]
+        asked = {request.title: request for request in desk.pending(3, first)}
+        desk.say(asked["Refund order 812"], "approve")
+        assert "paid 812" in result_of(runs[0])
+        first.kill()
+        desk.say(asked["Refund order 813"], NO)
+        kitchen.start("python", "refunds.py")
+        assert "Rejected by ann: not before Friday" in result_of(runs[1])
+        desk.say(asked["Refund order 814"], "approve")
+        assert "paid 814" in result_of(runs[2])
+        assert len(desk.all()) == 3
+
+    @staticmethod
+    def start(kitchen: Kitchen, order: str) -> Process:
+        program, *arguments = shlex.split((kitchen.folder / "start.sh").read_text().replace("812", order))
+        return kitchen.start(program, *arguments)
+
+
+def result_of(run: Process) -> str:
+    """What it printed until its end."""
+    assert run.wait(patience(60)) == 0
+    return run.output.text
