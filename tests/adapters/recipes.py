@@ -46,12 +46,10 @@ class Kitchen:
         (secret,) = secrets_of(get_user_model().objects.get(username="billing").pk)
         self.more.update(PORT=port, CALLBACK_URL=f"http://127.0.0.1:{port}/sayso", WEBHOOK_SECRET=secret)
 
-    def post(self, process: Process, path: str) -> None:
-        """Post nothing to the service that this process is, once it answers."""
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.more['PORT']}", trust_env=False) as http:
-            while not _answers(http):
-                process.wait_briefly(0.1)
-            assert http.post(path, timeout=patience()).is_success, process.output.text
+    def post(self, path: str) -> None:
+        """Post nothing to the service with that address."""
+        url = f"http://127.0.0.1:{self.more['PORT']}{path}"
+        assert httpx.post(url, timeout=patience(), trust_env=False).is_success
 
 
 @pytest.fixture
@@ -60,9 +58,13 @@ def kitchen(desk: Desk, tmp_path: Path) -> Iterator[Kitchen]:
         yield Kitchen(desk, tmp_path, running)
 
 
-def _answers(http: httpx.Client) -> bool:
-    try:
-        http.get("/")
-    except httpx.TransportError:
-        return False
-    return True
+def until_it_answers(process: Process, port: str) -> None:
+    """Wait until somebody answers there, while the process runs."""
+    with httpx.Client(trust_env=False, timeout=patience()) as http:
+        while True:
+            try:
+                http.get(f"http://127.0.0.1:{port}/")
+            except httpx.TransportError:
+                process.wait_briefly(0.1)
+            else:
+                return

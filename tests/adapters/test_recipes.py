@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 
 import pytest
 
 from tests.adapters.desk import Desk, Say
-from tests.adapters.recipes import Kitchen, kitchen
+from tests.adapters.recipes import Kitchen, kitchen, until_it_answers
 from tests.patience import patience
 from tests.processes import Process, free_port
+from tests.servers import RedisServer
 
 __all__ = ["kitchen"]
 
@@ -49,8 +51,9 @@ class TestDbos:
         kitchen.lay_out("dbos callback", "refunds.py")
         kitchen.be_called()
         first = kitchen.start("python", "refunds.py")
-        kitchen.post(first, "/refunds/812")
-        kitchen.post(first, "/refunds/812")
+        until_it_answers(first, kitchen.more["PORT"])
+        for _ in range(2):
+            kitchen.post("/refunds/812")
         (asked,) = desk.pending(1, first)
         first.kill()
         desk.say(asked, said)
@@ -89,6 +92,55 @@ class TestTemporal:
     def start(kitchen: Kitchen, order: str) -> Process:
         program, *arguments = shlex.split((kitchen.folder / "start.sh").read_text().replace("812", order))
         return kitchen.start(program, *arguments)
+
+
+class TestPrefect:
+    @decisions
+    def test_a_task_waits(self, desk: Desk, kitchen: Kitchen, said: Say, told: str) -> None:
+        """A flow that is started again after its end finds what was decided."""
+        port = str(free_port())
+        kitchen.more["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        kitchen.more["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+        server = kitchen.start("prefect", "server", "start", "--port", port, "--no-services", "--no-ui")
+        until_it_answers(server, port)
+        kitchen.lay_out("prefect", "refunds.py")
+        first = kitchen.start("python", "refunds.py", "812")
+        (asked,) = desk.pending(1, first)
+        first.kill()
+        desk.say(asked, said)
+        assert result_of(kitchen.start("python", "refunds.py", "812")).endswith(told)
+        assert len(desk.all()) == 1
+
+
+class TestCelery:
+    @pytest.fixture(autouse=True)
+    def broker(self, kitchen: Kitchen) -> Iterator[None]:
+        with RedisServer() as redis:
+            kitchen.more["CELERY_BROKER_URL"] = redis.url
+            yield
+
+    @decisions
+    def test_a_callback_starts_the_second_task(
+        self, desk: Desk, kitchen: Kitchen, said: Say, told: str
+    ) -> None:
+        """Also when the worker that asked is dead."""
+        kitchen.lay_out("celery", "refunds.py", "ask.sh")
+        kitchen.be_called()
+        web = kitchen.start("uvicorn", "refunds:web", "--port", kitchen.more["PORT"])
+        until_it_answers(web, kitchen.more["PORT"])
+        program, *arguments = shlex.split((kitchen.folder / "ask.sh").read_text())
+        assert kitchen.start(program, *arguments).wait() == 0
+        first = self.worker(kitchen)
+        (asked,) = desk.pending(1, first)
+        first.kill()
+        desk.say(asked, said)
+        who_says = self.worker(kitchen) if said is LESS else web
+        assert told in who_says.output.wait_for(told, patience(60))
+        assert len(desk.all()) == 1
+
+    @staticmethod
+    def worker(kitchen: Kitchen) -> Process:
+        return kitchen.start("celery", "-A", "refunds", "worker", "--pool", "solo")
 
 
 def result_of(run: Process) -> str:
