@@ -11,27 +11,28 @@ import asyncio
 import inspect
 import json
 import secrets
-import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
+from urllib.parse import urljoin
 
 import anyio
 import httpx
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import InputRequiredResult
 
-from sayso_client.answers import Asked, Outcome
+from sayso_client import mcp_pages
+from sayso_client.answers import PENDING, Asked, Outcome
 from sayso_client.clients import AsyncRequest, AsyncSayso
-from sayso_client.errors import KeyConflict, SaysoError, StillPending, Unreachable
+from sayso_client.errors import KeyConflict, SaysoError
+from sayso_client.mcp_tasks import Tasks, takes_tasks
+from sayso_client.mcp_waits import answer, still_pending, through_outages, told, with_progress
 from sayso_client.questions import key_of, title_of, title_of_call
 
-# Seconds that an answer may come later than it should, and that a server may be away when it is asked.
-SLACK, GIVE_UP_AFTER = 5.0, 30.0
-# Seconds between two notices of progress, for clients that give up when they hear nothing.
-PROGRESS_EVERY = 10.0
+# Seconds that a server may be away when it is asked.
+GIVE_UP_AFTER = 30.0
 # Seconds for taking back what nobody waits for any more.
 FAREWELL = 1.5
 # The header by which a client over HTTP names its run.
@@ -47,7 +48,8 @@ INSTRUCTIONS = (
 class Tools:
     """The tools, each a method whose docstring the model reads.
 
-    `token` is None over HTTP, where each client sends its own. `terms` are those of all requests.
+    `token` is None over HTTP, where each client sends its own. `terms` are those of all requests. With
+    `pages` clients are asked to open the page of a request.
     """
 
     def __init__(
@@ -58,15 +60,16 @@ class Tools:
         run: str | None,
         patience: float,
         terms: Mapping[str, Any],
+        pages: bool,
     ) -> None:
         self._url, self._token, self._run, self._patience = url, token, run, patience
-        self._terms = dict(terms)
+        self._terms, self._pages = dict(terms), pages
         self._process = secrets.token_hex(8)
         self._http = httpx.AsyncClient(limits=httpx.Limits(max_connections=None))
 
     async def ask_approval(
         self, ctx: Context, title: str, arguments: dict[str, Any], key: str, details: str = ""
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | InputRequiredResult:
         """Ask people to approve an action before you do it, and wait for their decision.
 
         `title` says in one line what you want to do; `arguments` are the exact parameters of the action;
@@ -75,8 +78,8 @@ class Tools:
         people have changed the arguments: act with those of the answer.
         """
         with _readable():
-            asked = await self._open_approval(ctx, title, key, arguments, details)
-            return await self._answer(ctx, asked, asked.wait(patience=self._patience))
+            asked = await self._shown(ctx) or await self._open_approval(ctx, title, key, arguments, details)
+            return await self._answer(ctx, asked, arguments)
 
     async def ask_person(
         self,
@@ -85,7 +88,7 @@ class Tools:
         key: str,
         choices: list[str] | None = None,
         schema: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | InputRequiredResult:
         """Ask people a question, and wait for their answer.
 
         `choices` are answers to pick from; `schema` is the JSON Schema of a structured answer; with neither
@@ -94,26 +97,25 @@ class Tools:
         """
         with _readable():
             title = title_of(question)
-            asked = await self._sayso(ctx).open_question(
+            asked = await self._shown(ctx) or await self.sayso_for(ctx.headers).open_question(
                 title,
                 choices=choices,
                 schema=schema,
                 details="" if title == question else question,
                 **self._named(ctx, key),
             )
-            return await self._answer(ctx, asked, asked.wait(patience=self._patience))
+            return await self._answer(ctx, asked)
 
     async def check(self, ctx: Context, request_id: str) -> dict[str, Any]:
         """Wait on for a request that was pending, and return what people have decided."""
         with _readable():
-            sayso = self._sayso(ctx)
-            asked = await sayso.get(request_id)
-            return await self._answer(ctx, asked, _wait(sayso, asked, self._patience))
+            sayso = self.sayso_for(ctx.headers)
+            return await answer(ctx, sayso, await sayso.get(request_id), self._patience)
 
     async def withdraw(self, ctx: Context, request_id: str, reason: str = "") -> dict[str, Any]:
         """Take back a request that is not needed any more; say why in `reason`, for the people who see it."""
         with _readable():
-            return _told(await self._sayso(ctx).withdraw(request_id, reason))
+            return told(await self.sayso_for(ctx.headers).withdraw(request_id, reason))
 
     async def permit(
         self,
@@ -136,7 +138,7 @@ class Tools:
         self, ctx: Context, text: str, key: str, arguments: Mapping[str, Any], details: str = ""
     ) -> AsyncRequest:
         title = title_of(text)
-        return await self._sayso(ctx).open_approval(
+        return await self.sayso_for(ctx.headers).open_approval(
             title,
             arguments=arguments,
             editable=True,
@@ -144,30 +146,39 @@ class Tools:
             **self._named(ctx, key),
         )
 
-    async def _answer(self, ctx: Context, asked: Asked, wait: Coroutine[Any, Any, Outcome]) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(self._patience + SLACK):
-                return _told(await _with_progress(ctx, asked, wait))
-        except (StillPending, Unreachable, TimeoutError):
-            return {
-                "status": "pending",
-                "request_id": asked.id,
-                "url": asked.url,
-                "next": "Nobody has decided yet. Call check with this request_id to wait on.",
-            }
+    async def _answer(
+        self, ctx: Context, asked: Asked, sent: Any = None
+    ) -> dict[str, Any] | InputRequiredResult:
+        """Wait for what a tool has asked; a client that takes tasks waits by itself."""
+        sayso = self.sayso_for(ctx.headers)
+        if asked.status == PENDING:
+            page = urljoin(sayso._url, asked.url) if self._pages else None
+            if offer := mcp_pages.offered(ctx, asked, page):
+                return offer
+            if takes_tasks(ctx.request_context):
+                return still_pending(asked)
+            async with mcp_pages.offering(ctx, asked, page):
+                return await answer(ctx, sayso, asked, self._patience, sent)
+        return await answer(ctx, sayso, asked, self._patience, sent)
+
+    async def _shown(self, ctx: Context) -> Asked | None:
+        """Return the request whose page an earlier round of this call has offered."""
+        for request_id in mcp_pages.shown(ctx):
+            return await self.sayso_for(ctx.headers).get(request_id)
+        return None
 
     async def _permitted(self, ctx: Context, asked: AsyncRequest) -> Outcome:
         """Wait to the end. Where the client does not, nobody has a use for it: it is taken back."""
         try:
-            return await _with_progress(ctx, asked, _through_outages(asked))
+            return await with_progress(ctx, asked, through_outages(asked))
         except asyncio.CancelledError:
             with anyio.move_on_after(FAREWELL, shield=True):
                 await asked.withdraw("The program does not wait any more.")
             raise
 
-    def _sayso(self, ctx: Context) -> AsyncSayso:
-        """Act by this process's token, over HTTP by the client's."""
-        scheme, _, sent = (ctx.headers or {}).get("authorization", "").partition(" ")
+    def sayso_for(self, headers: Mapping[str, str] | None) -> AsyncSayso:
+        """Return what acts by this process's token, or by the one in the headers; ToolError without."""
+        scheme, _, sent = (headers or {}).get("authorization", "").partition(" ")
         token = sent.strip() if scheme.lower() == "bearer" else self._token
         if not token:
             raise ToolError("No token: send one of Sayso, as Authorization: Bearer sayso_…")
@@ -199,41 +210,10 @@ def _readable() -> Iterator[None]:
         raise ToolError(str(error)) from error
 
 
-async def _wait(sayso: AsyncSayso, asked: Asked, patience: float) -> Outcome:
-    outcome = await sayso.wait(asked.id, patience=patience)
-    return replace(outcome, edited=bool(outcome.approved) and outcome.arguments != asked.raw["arguments"])
-
-
-async def _through_outages(asked: AsyncRequest) -> Outcome:
-    while True:
-        try:
-            return await asked.wait()
-        except Unreachable:
-            continue
-
-
-async def _with_progress(ctx: Context, asked: Asked, wait: Coroutine[Any, Any, Outcome]) -> Outcome:
-    waiting, began = asyncio.ensure_future(wait), time.monotonic()
-    try:
-        while not waiting.done():
-            await ctx.report_progress(time.monotonic() - began, message=f"Waiting for a person: {asked.url}")
-            await asyncio.wait({waiting}, timeout=PROGRESS_EVERY)
-        return waiting.result()
-    finally:
-        waiting.cancel()
-
-
-def _told(outcome: Outcome) -> dict[str, Any]:
-    told = {"status": outcome.status, "request_id": outcome.request_id, "reason": outcome.reason()}
-    if outcome.kind == "clarification":
-        return {**told, "answer": outcome.answer}
-    changed = {"edited": True, "arguments": outcome.arguments} if outcome.edited else {}
-    return {**told, "approved": outcome.approved, **changed}
-
-
 def run(tools: Tools, address: tuple[str, int] | None) -> None:
     """Serve these tools at an address over HTTP, or over stdio, until the client or a signal ends it."""
-    server = MCPServer("sayso", instructions=INSTRUCTIONS, log_level="WARNING")
+    tasks = Tasks(["ask_approval", "ask_person"], tools.sayso_for)
+    server = MCPServer("sayso", instructions=INSTRUCTIONS, log_level="WARNING", extensions=[tasks])
     for tool in (tools.ask_approval, tools.ask_person, tools.check, tools.withdraw):
         server.add_tool(tool, description=inspect.getdoc(tool))
     # Claude Code takes one block of text, and nothing structured.

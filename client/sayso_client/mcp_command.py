@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     assignees = {name: named for name in ("users", "groups") if (named := getattr(options, name))}
     terms = {"timeout": options.timeout, "assignees": assignees}
     said = {name: value for name, value in terms.items() if value}
-    run(Tools(options.url, token, run=options.run, patience=options.patience, terms=said), options.http)
+    named = {"run": options.run, "patience": options.patience, "terms": said, "pages": options.pages}
+    run(Tools(options.url, token, **named), options.http)
     return 0
 
 
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(parser)
     parser.add_argument("--http", type=_address, metavar="[HOST:]PORT", help="serve streamable HTTP at /mcp")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="to the deadline of a request")
+    parser.add_argument("--no-pages", dest="pages", action="store_false", help="never offer a request's page")
     parser.add_argument("--user", dest="users", action="append", help="who may decide; repeat it")
     parser.add_argument("--group", dest="groups", action="append", help="a group that may; repeat it")
     return parser

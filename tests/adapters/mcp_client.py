@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import httpx
 import psutil
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 
 from tests.patience import patience
-from tests.processes import PROJECT, Server, bare_environment
+from tests.processes import PROJECT, Process, Server, bare_environment, free_port
 
 COMMAND = [sys.executable, "-m", "sayso_client.mcp_command"]
 
@@ -25,17 +27,54 @@ def environment_of(server: Server, **more: str) -> dict[str, str]:
 
 
 def connector(server: Server, token: str) -> Connect:
-    """What starts `sayso-mcp` with arguments, and connects a client to it over stdio."""
+    """What starts `sayso-mcp` with arguments, and connects a client with options to it over stdio."""
 
     @asynccontextmanager
-    async def connect(*arguments: str, mode: str = "auto", **environment: str) -> AsyncIterator[Client]:
+    async def connect(
+        *arguments: str, mode: str = "auto", options: Mapping[str, Any] | None = None, **environment: str
+    ) -> AsyncIterator[Client]:
         command, *first = COMMAND
         variables = environment_of(server, SAYSO_TOKEN=token, **environment)
         started = StdioServerParameters(command=command, args=[*first, *arguments], env=variables)
-        async with Client(started, mode=mode) as client:
+        async with Client(started, mode=mode, **options or {}) as client:
             yield client
 
     return connect
+
+
+@asynccontextmanager
+async def over_http(server: Server, *arguments: str, **environment: str) -> AsyncIterator[str]:
+    """Serve over HTTP; the address."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/mcp"
+    command = [*COMMAND, "--http", str(port), *arguments]
+    with (
+        Process(command, environment=environment_of(server, **environment), name="sayso-mcp") as process,
+        httpx.Client() as http,
+    ):
+        while not _answers(http, url):
+            process.wait_briefly(0.05)
+        yield url
+
+
+def _answers(http: httpx.Client, url: str) -> bool:
+    try:
+        http.get(url)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def connected(
+    url: str, headers: dict[str, str], mode: str = "auto", options: Mapping[str, Any] | None = None
+) -> AsyncIterator[Client]:
+    """A client that sends these headers with each message."""
+    async with (
+        create_mcp_http_client(headers) as http,
+        Client(streamable_http_client(url, http_client=http), mode=mode, **options or {}) as client,
+    ):
+        yield client
 
 
 async def begin(

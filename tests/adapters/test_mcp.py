@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import httpx
 import pytest
-from mcp import Client
-from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 from sayso_client import AsyncSayso
 
 from tests.adapters.mcp_client import (
@@ -17,12 +11,14 @@ from tests.adapters.mcp_client import (
     answer,
     begin,
     children,
+    connected,
     connector,
     environment_of,
+    over_http,
     problem,
     said,
 )
-from tests.processes import Process, Server, free_port
+from tests.processes import Process, Server
 
 pytestmark = [
     pytest.mark.django_db,
@@ -184,46 +180,22 @@ async def test_clients_over_http_act_each_as_themselves(
     server: Server, asking: str, reviewer: AsyncSayso
 ) -> None:
     """With tokens of their own, under any name of the host. Only those that name one run share its keys."""
-    port = free_port()
-    command = [*COMMAND, "--http", str(port), "--patience", "0.05"]
-    url = f"http://127.0.0.1:{port}/mcp"
-
-    @asynccontextmanager
-    async def connected(mode: str = "auto", **headers: str) -> AsyncIterator[Client]:
-        async with (
-            create_mcp_http_client({"Host": "mcp.example", **headers}) as http,
-            Client(streamable_http_client(url, http_client=http), mode=mode) as client,
-        ):
-            yield client
-
-    with Process(
-        command, environment=environment_of(server, SAYSO_TOKEN=asking), name="sayso-mcp"
-    ) as process:
-        with httpx.Client() as http:
-            while not answers(http, url):
-                process.wait_briefly(0.05)
-        async with connected() as client:
+    host = {"Host": "mcp.example"}
+    async with over_http(server, "--patience", "0.05", SAYSO_TOKEN=asking) as url:
+        async with connected(url, host) as client:
             assert "No token: send one" in await problem(client, "ask_approval", **REFUND)
-        token = {"Authorization": f"Bearer {asking}"}
+        token = {**host, "Authorization": f"Bearer {asking}"}
         ids = []
         for mode in ("auto", "legacy", "legacy"):
-            async with connected(mode, **token) as client:
+            async with connected(url, token, mode) as client:
                 ids.append((await answer(client, "ask_approval", **REFUND))["request_id"])
         assert len(set(ids)) == 3
-        async with connected(**token, **{"Sayso-Run": "run-7"}) as client:
+        async with connected(url, {**token, "Sayso-Run": "run-7"}) as client:
             call, request_id = await begin(client, "ask_approval", **REFUND)
             assert said(await call)["status"] == "pending"
         await reviewer.decide(request_id, "approve")
-        async with connected("legacy", **token, **{"Sayso-Run": "run-7"}) as client:
+        async with connected(url, {**token, "Sayso-Run": "run-7"}, "legacy") as client:
             assert (await answer(client, "ask_approval", **REFUND))["approved"] is True
-
-
-def answers(http: httpx.Client, url: str) -> bool:
-    try:
-        http.get(url)
-    except httpx.TransportError:
-        return False
-    return True
 
 
 def test_what_is_missing_is_named(server: Server) -> None:
