@@ -7,70 +7,20 @@ the call.
 
 from __future__ import annotations
 
-import inspect
 import json
-import os
-from collections.abc import Awaitable, Mapping
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, Protocol, Unpack
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 from agents import Agent, Runner, RunState
 from pydantic_core import to_jsonable_python
 
 from sayso_client.answers import Outcome
 from sayso_client.clients import AsyncSayso
-from sayso_client.errors import SaysoError
 from sayso_client.questions import key_of
+from sayso_client.stores import Files, RunEnded, Store, awaited
 from sayso_client.tool_calls import Asking, Options, ToolCall
 
-
-class Store(Protocol):
-    """Keeps a text for each run, through crashes. Both methods may be coroutine functions.
-
-    The text is trusted: who can write it decides what the agent does.
-    """
-
-    def save(self, run: str, text: str) -> Awaitable[None] | None:
-        """Keep the text instead of what there was; it must be kept when this returns."""
-
-    def load(self, run: str) -> Awaitable[str | None] | str | None:
-        """Return the text that was saved last; None if there is none."""
-
-
-class Files:
-    """A store of files in a directory, for runs of one machine."""
-
-    def __init__(self, directory: str | Path) -> None:
-        self._directory = Path(directory)
-
-    def save(self, run: str, text: str) -> None:
-        """Write the file whole, or not at all."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._file(run).with_suffix(".new")
-        with new.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._file(run))
-
-    def load(self, run: str) -> str | None:
-        """Read the file, if there is one."""
-        file = self._file(run)
-        return file.read_text(encoding="utf-8") if file.exists() else None
-
-    def _file(self, run: str) -> Path:
-        return self._directory / f"{sha256(run.encode()).hexdigest()}.json"
-
-
-class RunEnded(SaysoError):
-    """A run of this name has ended before; `output` is what came out, as JSON."""
-
-    code = "run_ended"
-
-    def __init__(self, run: str, output: Any) -> None:
-        super().__init__(f"The run {run!r} has ended: a new one needs a name of its own.")
-        self.output = output
+__all__ = ["Files", "RunEnded", "Store", "run_with_approvals"]
 
 
 async def run_with_approvals(
@@ -99,17 +49,17 @@ async def run_with_approvals(
             stops, state = stops + 1, result.to_state()
             whole = state.to_json(context_serializer=lambda _: {})
             # Of a context that is a mapping there may be what is no JSON: it is given again.
-            await _awaited(store.save(run, json.dumps({"stops": stops, "state": whole}, default=str)))
+            await awaited(store.save(run, json.dumps({"stops": stops, "state": whole}, default=str)))
         await _decide(state, stops, sayso, asking)
         result, state = await Runner.run(agent, state, **further), None
     output = to_jsonable_python(result.final_output, fallback=str)
-    await _awaited(store.save(run, json.dumps({"stops": stops, "output": output})))
+    await awaited(store.save(run, json.dumps({"stops": stops, "output": output})))
     return result
 
 
 async def _load(agent: Agent[Any], run: str, store: Store, context: Any) -> tuple[int, Any]:
     """Return how often the run has stopped, and its state at the last stop."""
-    text = await _awaited(store.load(run))
+    text = await awaited(store.load(run))
     if text is None:
         return 0, None
     saved = json.loads(text)
@@ -146,7 +96,3 @@ def _call(item: Any, place: str) -> ToolCall:
     if not isinstance(arguments, dict):
         arguments = {"input": arguments}
     return ToolCall(id=key_of(place, call_id), name=str(item.qualified_name), arguments=arguments)
-
-
-async def _awaited(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
