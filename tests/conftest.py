@@ -41,8 +41,8 @@ CommonFile = Callable[[str], AbstractContextManager[Path]]
 BOTH_DATABASES = ("sqlite-memory", "postgresql-redis")
 DATABASE_FIXTURES = {"db", "transactional_db", "stack"}
 
-# Threads that belong to the session, not to a test: psycopg's pool and asgiref's executors.
-LASTING_THREADS = ("pool-", "ThreadPoolExecutor-")
+# Threads that belong to the session, not to a test: psycopg's pool, asgiref's executors, and those of CrewAI.
+LASTING_THREADS = ("pool-", "ThreadPoolExecutor-", "CrewAI", "LanceDB")
 
 
 # --- Which tests run on which stacks ---

@@ -62,7 +62,7 @@ async def run_with_approvals(
         raise RunEnded(run, saved["output"])
     stops, requests = saved["stops"], [Content.from_dict(each) for each in saved["requests"]]
     session = AgentSession.from_dict(saved["session"]) if requests else agent.create_session()
-    result = None if requests else await agent.run(input, session=session, **(runner or {}))
+    result: Any = None if requests else await agent.run(input, session=session, **(runner or {}))
     while requests or (requests := _approvals_of(result)):
         if result is not None:
             stops += 1
@@ -170,7 +170,7 @@ async def run_workflow(
             event.request_id: item.tell(outcome)
             for event, item, outcome in zip(events, items, outcomes, strict=True)
         }
-        taken_up = {} if result else {"checkpoint_id": latest.checkpoint_id}
+        taken_up = {"checkpoint_id": latest.checkpoint_id} if result is None else {}
         result = await workflow.run(responses=told, **taken_up, checkpoint_storage=storage)
 
 
