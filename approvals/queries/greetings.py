@@ -18,6 +18,7 @@ from approvals.domain.lifecycle import Status
 from approvals.domain.telling import ASKING
 from approvals.models import Delegation, Destination, HumanRequest, Notification
 from approvals.queries import deciders, people_reads
+from approvals.queries.large_columns import defer_large
 from approvals.queries.permissions import Audience, Person
 from approvals.queries.requests import (
     Requests,
@@ -121,4 +122,4 @@ def _open(now: datetime) -> Requests:
 
 def _first(requests: Requests) -> list[HumanRequest]:
     by_deadline = requests.order_by(F("deadline").asc(nulls_last=True), "opened_at", "pk")
-    return list(by_deadline.only("deadline", "four_eyes", "requester")[:REQUESTS_AT_MOST])
+    return list(defer_large(by_deadline)[:REQUESTS_AT_MOST])
