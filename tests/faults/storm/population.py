@@ -26,6 +26,7 @@ def set_up(environment: Mapping[str, str]) -> dict[str, str]:
 
     from approvals import delegations
     from approvals.web.edge import tokens
+    from approvals.writer import greetings
 
     call_command("migrate", verbosity=0)
     decide = Permission.objects.get(codename="decide_humanrequest")
@@ -38,6 +39,7 @@ def set_up(environment: Mapping[str, str]) -> dict[str, str]:
         scopes = ["ask", "decide", "read"] if name == ASKER else ["decide", "read"]
         issued[name] = tokens.issue(user.pk, "storm", scopes)[1]
     delegations.delegate(AWAY, STANDIN, None, datetime.now(UTC) + timedelta(days=2))
+    greetings.greet()  # while nothing waits: the storm knows each message by itself
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's alone
     return issued
