@@ -68,9 +68,8 @@ class Gate:
         self._policy, self._sayso, self._patience = policy, sayso, patience
         self._server, self._client = server, client
         self._run, self._process = run, secrets.token_hex(8)
-        self._numbers, self._used = count(1), set[str]()
-        # Requests whose key a call after a restart finds again.
-        self._lasting = set[str]()
+        # `_lasting`: requests whose key a call after a restart finds again.
+        self._numbers, self._used, self._lasting = count(1), set[str](), set[str]()
         self._lock, self._closing = Lock(), Lock()
         self._held: dict[Any, Call] = {}
         # By what was called: questions that a call did not wait for to the end.
