@@ -24,7 +24,7 @@ _BY = "tester"
 # What is the same question, under a key.
 _QUESTION = (
     *("kind", "title", "arguments", "choices", "multiple", "schema", "default", "editable", "required"),
-    *("decisions", "reason_required"),
+    *("decisions", "reason_required", "group"),
 )
 
 

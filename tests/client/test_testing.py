@@ -48,6 +48,8 @@ def test_a_key_is_one_question_there_too() -> None:
     assert sayso.open_approval("Refund?", key="k", arguments={"order": 1}).id == first.id
     with pytest.raises(KeyConflict):
         sayso.approve("Refund?", key="k", arguments={"order": 2})
+    with pytest.raises(KeyConflict):
+        sayso.approve("Refund?", key="k", arguments={"order": 1}, group={"key": "a", "title": "A"})
     with pytest.raises(UnknownRequest):
         sayso.wait("nobody")
 

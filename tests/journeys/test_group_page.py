@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from approvals import deciding
 from approvals.database.threads import in_database
 from tests import factories as make
-from tests.journeys.test_inbox_page import live, logged_in, opened, outcome, row
+from tests.journeys.test_inbox_page import POOR_CONTRAST, live, logged_in, opened, outcome, row
 from tests.marks import both_databases
 from tests.processes import Server
 
@@ -122,3 +122,27 @@ async def test_the_keys_decide_all_with_a_visible_confirmation(at_work: Page, ra
     await at_work.keyboard.press("Enter")
     await expect(at_work.get_by_role("status").filter(has_text="2 recorded.")).to_be_visible()
     assert [(await outcome(request)).status for request in requests] == ["approved"] * 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_text_has_contrast_and_fits_a_narrow_screen(
+    browser: Browser, server: Server, ravi: User, scheme: Any
+) -> None:
+    """Before a decision and after it, with what was refused."""
+    nina = await in_database(make.user, "nina")
+    await call("search", ravi, timeout=50, severity="high", details="`x` *y*")
+    lost = await call("pay", ravi, assignees=[ravi, nina])
+    context = await browser.new_context(color_scheme=scheme, viewport={"width": 360, "height": 740})
+    try:
+        page = await logged_in(await context.new_page(), server, ravi)
+        await page.get_by_role("link", name="Three calls").click()
+        await expect(page.locator("article.member")).to_have_count(2)
+        assert await page.evaluate(POOR_CONTRAST) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") == 360
+        await deciding.adecide(make.actor(nina), lost, "reject", comment="No.")
+        await page.get_by_label("I have read what will happen").last.check()
+        await page.get_by_role("button", name="Approve all 2").click()
+        await expect(page.get_by_text("1 recorded, 1 not recorded.")).to_be_visible()
+        assert await page.evaluate(POOR_CONTRAST) == []
+    finally:
+        await context.close()
