@@ -6,7 +6,7 @@ itself finds it in the payload), and refuses other arguments than the model's. I
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import count
 from typing import Any, TypeAlias, Unpack
 from uuid import uuid4
@@ -85,15 +85,20 @@ def _unheard(events: list[Event]) -> types.Content | None:
 
 async def _decide(waiting: list[types.FunctionCall], sayso: AsyncSayso, asking: Asking) -> types.Content:
     """Ask about each call; return what the agent is told of them."""
+    calls = [_called(call.id, call.args["originalFunctionCall"]) for call in waiting]
+    turn = asking.together([about for about in calls if asking.is_asked(about)])
     asked = {}
-    for call in waiting:
-        original, hint = call.args["originalFunctionCall"], call.args["toolConfirmation"].get("hint", "")
-        about = ToolCall(id=call.id, name=original["name"], arguments=original.get("args") or {})
+    for call, about in zip(waiting, calls, strict=True):
+        hint = call.args["toolConfirmation"].get("hint", "")
         if asking.is_asked(about):
             details = "" if hint.startswith(_STANDARD_HINT) else hint
-            asked[call.id] = await sayso.open_approval(**asking.approval(about, details))
+            asked[call.id] = await sayso.open_approval(**turn.approval(about, details))
     outcomes = {name: await request.wait() for name, request in asked.items()}
     return types.Content(role="user", parts=[_told(call, outcomes.get(call.id)) for call in waiting])
+
+
+def _called(name: str, original: Mapping[str, Any]) -> ToolCall:
+    return ToolCall(id=name, name=original["name"], arguments=original.get("args") or {})
 
 
 def _told(call: types.FunctionCall, outcome: Outcome | None) -> types.Part:

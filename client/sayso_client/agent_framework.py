@@ -86,14 +86,9 @@ def _approvals_of(result: Any) -> list[Content]:
 async def _decide(requests: list[Content], stops: int, sayso: AsyncSayso, asking: Asking) -> list[Content]:
     """Ask about each call; return what the agent is told of them."""
     calls = [_call(each, key_of(stops, each.id)) for each in requests]
-    asked = [
-        await sayso.open_approval(**asking.approval(call)) if asking.is_asked(call) else None
-        for call in calls
-    ]
-    outcomes = [await each.wait() if each else None for each in asked]
     return [
         each.to_function_approval_response(_is_yes(outcome))
-        for each, outcome in zip(requests, outcomes, strict=True)
+        for each, outcome in zip(requests, await asking.ask_all(sayso, calls), strict=True)
     ]
 
 
@@ -164,7 +159,10 @@ async def run_workflow(
         if not (events := list(latest.pending_request_info_events.values())):
             return result
         items = [_item_of(event, key_of(latest.iteration_count, event.request_id)) for event in events]
-        asked = [await item.ask(sayso, asking) for item in items]
+        turn = asking.together(
+            [item.call for item in items if item.answer is not None or asking.is_asked(item.call)]
+        )
+        asked = [await item.ask(sayso, turn) for item in items]
         outcomes = [await each.wait() if each else None for each in asked]
         told = {
             event.request_id: item.tell(outcome)

@@ -73,11 +73,9 @@ async def arun_with_approvals(
         result = await graph.ainvoke(None if state.next else input, config, context=context)
     while interrupts := (await graph.aget_state(config)).interrupts:
         items = [item for one in interrupts for item in _items_of(one)]
-        asked = {
-            item.call.id: await item.ask(sayso, asking)
-            for item in items
-            if item.is_question or asking.is_asked(item.call)
-        }
+        open_ones = [item for item in items if item.is_question or asking.is_asked(item.call)]
+        turn = asking.together([item.call for item in open_ones])
+        asked = {item.call.id: await item.ask(sayso, turn) for item in open_ones}
         outcomes = {name: await request.wait() for name, request in asked.items()}
         result = await graph.ainvoke(_resume(interrupts, items, outcomes), config, context=context)
     return result

@@ -14,7 +14,6 @@ from typing import Any, Unpack
 from agents import Agent, Runner, RunState
 from pydantic_core import to_jsonable_python
 
-from sayso_client.answers import Outcome
 from sayso_client.clients import AsyncSayso
 from sayso_client.questions import key_of
 from sayso_client.stores import Files, RunEnded, Store, awaited
@@ -73,12 +72,7 @@ async def _decide(state: Any, stops: int, sayso: AsyncSayso, asking: Asking) -> 
     """Ask about each call that the state waits for, and tell it what was decided."""
     items = state.get_interruptions()
     calls = [_call(item, f"{stops}:{number}") for number, item in enumerate(items)]
-    requests = [
-        await sayso.open_approval(**asking.approval(call)) if asking.is_asked(call) else None
-        for call in calls
-    ]
-    outcomes: list[Outcome | None] = [await each.wait() if each else None for each in requests]
-    for item, outcome in zip(items, outcomes, strict=True):
+    for item, outcome in zip(items, await asking.ask_all(sayso, calls), strict=True):
         if outcome is None or outcome.approved:
             state.approve(item)
         else:

@@ -81,14 +81,10 @@ def approvals(sayso: AsyncSayso, *, run: str, **options: Unpack[Options]) -> Han
 async def _decide(
     requests: DeferredToolRequests, sayso: AsyncSayso, asking: Asking, place: str
 ) -> DeferredToolResults:
-    calls = {part.tool_call_id: _call(part, place) for part in requests.approvals}
-    asked = {
-        name: await sayso.open_approval(**asking.approval(call, editable=True))
-        for name, call in calls.items()
-        if asking.is_asked(call)
-    }
-    outcomes = {name: await request.wait() for name, request in asked.items()}
-    return DeferredToolResults(approvals={name: _result(outcomes.get(name)) for name in calls})
+    names = [part.tool_call_id for part in requests.approvals]
+    calls = [_call(part, place) for part in requests.approvals]
+    outcomes = await asking.ask_all(sayso, calls, editable=True)
+    return DeferredToolResults(approvals=dict(zip(names, map(_result, outcomes), strict=True)))
 
 
 def _call(part: ToolCallPart, place: str) -> ToolCall:

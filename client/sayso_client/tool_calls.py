@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
+from sayso_client.answers import Outcome
 from sayso_client.clients import AsyncSayso
 from sayso_client.questions import Assignees, key_of, title_of
 from sayso_client.values import to_json
@@ -50,11 +51,12 @@ class Options(QuestionOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How the calls of one run are asked about. `kind` names the framework."""
+    """How the calls of one run are asked about. `kind` names the framework, `group` the turn of the calls."""
 
     kind: str
     run: str
     options: Options
+    group: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if not self.run:
@@ -69,6 +71,26 @@ class Asking:
         """Return whether people are asked about this call."""
         when = self.options.get("when")
         return when is None or when(call.name, call.arguments)
+
+    def together(self, calls: Sequence[ToolCall]) -> Asking:
+        """Return how the calls of one turn are asked about: several are a group, named by the first."""
+        if len(calls) < 2:
+            return self
+        names = ", ".join(call.name for call in calls)
+        group = {"key": key_of(self.run, calls[0].id), "title": title_of(f"{len(calls)} calls: {names}")}
+        return replace(self, group=group)
+
+    async def ask_all(
+        self, sayso: AsyncSayso, calls: Sequence[ToolCall], *, editable: bool = False
+    ) -> list[Outcome | None]:
+        """Ask about the calls of one turn and wait for each outcome; None where nobody is asked."""
+        asked = [call for call in calls if self.is_asked(call)]
+        turn = self.together(asked)
+        requests = {
+            call.id: await sayso.open_approval(**turn.approval(call, editable=editable)) for call in asked
+        }
+        outcomes = {name: await request.wait() for name, request in requests.items()}
+        return [outcomes.get(call.id) for call in calls]
 
     def approval(
         self, call: ToolCall, details: str = "", editable: bool | Mapping[str, Any] = False
@@ -101,6 +123,7 @@ class Asking:
             "key": key_of(self.run, call.id),
             "details": details,
             "origin": self.origin,
+            **({} if self.group is None else {"group": self.group}),
         }
 
 

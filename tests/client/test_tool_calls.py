@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import pytest
 from sayso_client import AsyncRequest, StillPending
 from sayso_client.questions import KEY_LIMIT
+from sayso_client.testing import AsyncFakeSayso
 from sayso_client.tool_calls import Asking, Leftovers, Options, ToolCall
 
 from tests.client.conftest import People
@@ -84,3 +85,19 @@ async def test_what_the_last_process_left_is_taken_back_once(people: People) -> 
     for request in (own, of_another):
         with pytest.raises(StillPending):
             await request.wait(patience=0)
+
+
+async def test_the_calls_of_one_turn_that_people_are_asked_about_are_one_group() -> None:
+    """Named by the first, so that a run that is taken up asks the same; one call alone is no group."""
+    sayso = AsyncFakeSayso(lambda request: ("reject", "no") if "delete" in request.title else "approve")
+    some = asking(when=lambda name, arguments: name != "look")
+    turn = [call("look", "1:0"), call("refund", "1:1", order=1), call("delete", "1:2")]
+    outcomes = await some.ask_all(sayso, turn, editable=True)
+    assert [outcome and outcome.approved for outcome in outcomes] == [None, True, False]
+    assert [asked["group"] for asked in sayso.asked] == 2 * [
+        {"key": "run-1:1:1", "title": "2 calls: refund, delete"}
+    ]
+    assert await asking().ask_all(sayso, [call(number="2:0")])
+    assert "group" not in sayso.asked[-1]
+    await some.ask_all(sayso, turn, editable=True)
+    assert len(sayso.asked) == 3
