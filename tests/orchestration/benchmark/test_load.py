@@ -65,8 +65,11 @@ async def test_bare_tasks_are_resumed_each_time(contender: str) -> None:
         assert min(await bare.measure_tasks(contender, ["a", "b"])) > 0
 
 
+@pytest.mark.processes
 @pytest.mark.django_db
 class TestOnRecord:
+    """Parts of scenarios, which measure what they do as the benchmark does."""
+
     @pytest.fixture
     async def ids(self) -> list[str]:
         return [await in_database(make.approval) for _ in range(5)]
