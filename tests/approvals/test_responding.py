@@ -60,6 +60,15 @@ class TestRespond:
         with pytest.raises(AlreadyDecided):
             deciding.decide(make.actor(make.reviewer()), request, "respond", answer="Something else.")
 
+    @pytest.mark.parametrize("verdict", ALL[:2])
+    def test_after_ones_own_vote_no_answer_at_all_is_no_repetition_of_it(
+        self, ada: User, verdict: str
+    ) -> None:
+        request = instead()
+        deciding.decide(make.actor(ada), request, verdict)
+        with pytest.raises(AlreadyDecided):
+            deciding.decide(make.actor(ada), request, "respond")
+
     @pytest.mark.parametrize("answer", [None, "", " \n", 7, "x" * 100_001], ids=str)
     def test_what_is_no_text_is_refused(self, ada: User, answer: Any) -> None:
         request = instead()
@@ -201,6 +210,16 @@ class TestDoors:
         sent = {"decision": "respond", "answer": SAID}
         assert client.post(f"/requests/{request}/", sent).status_code == 422
         assert not gate.outcome(request).closed
+
+    def test_the_page_approves_what_was_edited_also_where_it_takes_a_text(self, ada: User) -> None:
+        client, request = browser_of(ada), instead(arguments={"amount": 5}, editable=True)
+        address = f"/requests/{request}/"
+        form = Page(client.get(address).text, about="edits").fill("arguments", '{"amount": 7}')
+        reviewed = post(client, address, form.press("decision", "approve"))
+        assert "You are about to approve these changes" in text(reviewed)
+        form = Page(reviewed.text, about="reviewed")
+        assert post(client, address, form.press("decision", "approve")).status_code == 303
+        assert gate.outcome(request).arguments == {"amount": 7}
 
     def test_the_page_asks_for_a_reason_and_keeps_what_was_typed(self, ada: User) -> None:
         client, request = browser_of(ada), make.approval(reason_required=True)

@@ -120,7 +120,13 @@ def answer(batch: Batch, command: Answer, row: HumanRequest) -> Result:
         detail = "answer: an approval is approved or rejected, not answered."
         return Refused(code="invalid", detail=detail, field="answer")
     earlier = batch.said.get((row.pk, command.actor.user_id))
-    if earlier and _is_same(earlier.answer, command.answer) and _may_repeat(command.actor):
+    # A vote has no answer, and is none.
+    if (
+        earlier
+        and not earlier.verdict
+        and _is_same(earlier.answer, command.answer)
+        and _may_repeat(command.actor)
+    ):
         return accept_unchanged(row)
     if refused := check_state(batch, command.actor, row, said):
         return refused

@@ -147,8 +147,9 @@ class PageDecisionForm(DecisionForm):
         return super().changes()
 
     def clean(self) -> dict[str, Any]:
+        # First: edited arguments are only read where nothing else is wrong.
+        self._clean_words(self.cleaned_data)
         cleaned = super().clean()
-        self._clean_words(cleaned)
         if not self.wants_tick or cleaned.get("decision") != Verdict.APPROVE:
             return cleaned
         if not self.errors and self.unreviewed:
