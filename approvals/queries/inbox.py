@@ -188,9 +188,14 @@ class Inbox:
         return [row for row in members if row.pk not in voted]
 
     def groups_of(self, ids: Collection[UUID]) -> set[GroupName]:
-        """Return the groups of these requests, whether or not the person may see these."""
-        found = HumanRequest.objects.filter(pk__in=ids).exclude(group_key="")
-        return {GroupName(*each) for each in found.values_list("requester_id", "group_key")}
+        """Return the groups of those of these requests that the person may see."""
+        person = self._person
+        if person is None:
+            return set()
+        rows = large_columns.defer_large(HumanRequest.objects.filter(pk__in=ids).exclude(group_key=""))
+        audiences = people_reads.audiences(rows)
+        seen = (row for row in rows if permissions.may_see(person, audiences[row.pk]))
+        return {name for row in seen if (name := GroupName.of(row))}
 
     def may_decide(self, rows: Collection[HumanRequest]) -> set[UUID]:
         """Return which of these the person is permitted to decide, whatever their state."""

@@ -93,11 +93,13 @@ const watch = () => say("look", { request_id: selected() ?? null });
 // Whether it has the origin of the open request, whose page lists it.
 const isBeside = ({ origin }) => origin?.id && origin.id === detail.querySelector("[data-origin]")?.dataset.origin;
 
-const look = together(async (ids) => {
+const look = together(async (changed) => {
+  // What is left of a group is told of a request that may still be seen.
+  const ids = [...new Set(changed.flatMap((id) => [id, ...(holderOf(id)?.dataset.ids.split(" ") ?? [])]))];
   if (ids.length > MOST_IDS) return refresh();
   await lookAt(ids);
   settle();
-  if (ids.includes(selected())) refreshDetail();
+  if (changed.includes(selected())) refreshDetail();
 });
 
 // For each id the number of the last question that told of it, and that of the last one which told the whole list:

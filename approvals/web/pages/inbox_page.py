@@ -177,8 +177,8 @@ class InboxPage:
     def _gather(self, rows: list[Any], only: Set[UUID]) -> list[Any]:
         """Put those of one group that this person can decide now into one row, if there are several.
 
-        With `only`, also return the rows of the groups of these ids: what is left of a group may be one
-        request, or a row of fewer.
+        With `only`, also return the rows of the groups of these ids that may be seen: what is left of a group
+        may be one request, or a row of fewer.
         """
         if self._filters.tab is not Tab.MINE:
             return rows

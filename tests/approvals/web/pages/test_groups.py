@@ -356,16 +356,27 @@ class TestRow:
     def test_a_live_page_is_told_what_became_of_the_row(
         self, client: Client, ravi: User, agent: User
     ) -> None:
-        """Of whichever request it asks: what is left of its group is a row of fewer, one, or none."""
+        """Of whichever request it asks that may be seen: what is left is a row of fewer, one, or none."""
         first, second, third = (call(name, agent, ravi) for name in ("search", "pay", "post"))
         actor = make.actor(ravi)
         assert shapes(client, third) == ["group"]
         deciding.decide(actor, first, "reject")
         assert sorted(shapes(client, first)) == sorted(["group", first])
         deciding.reassign(actor, second, [make.user("nina").username])
-        assert shapes(client, second) == [third]
+        assert shapes(client, second, third) == [third]
         deciding.reassign(actor, third, ["nina"])
-        assert shapes(client, third) == []
+        assert shapes(client, second, third) == []
+
+    @both_databases
+    def test_a_request_that_may_not_be_seen_does_not_tell_its_group(
+        self, client: Client, ravi: User, agent: User
+    ) -> None:
+        """Whoever knows its id learns no more than of any id that there is not."""
+        secret = call("secret", agent, make.user("nina"))
+        call("search", agent, ravi)
+        assert shapes(client, secret) == []
+        call("pay", agent, ravi)
+        assert shapes(client, secret) == []
 
     def test_who_may_see_nothing_of_it_is_told_nothing(self, ravi: User, agent: User) -> None:
         requests = [call(name, agent, ravi) for name in ("search", "pay")]
