@@ -152,6 +152,15 @@ class TestDeciding:
         assert "Approved by olga" in shown.partition("What happened")[2]
         assert "Go." in shown
 
+    def test_a_text_instead_of_an_approval_is_given_and_shown_there(self, client: Client, olga: User) -> None:
+        one = run(olga)
+        request = asked_by(one, "Refund?", decisions=["approve", "reject", "respond"], assignees=[olga])
+        said = {"decision": "respond", "answer": "Ask the supplier first."}
+        assert client.post(act_address(one, request), said).status_code == 303
+        shown = text(client.get(page(one)))
+        assert "Answered, not approved, by olga" in shown
+        assert "Ask the supplier first." in shown
+
     def test_a_question_is_answered_there_and_what_does_not_fit_stays_in_the_form(
         self, client: Client, olga: User
     ) -> None:
