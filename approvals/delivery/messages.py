@@ -210,6 +210,8 @@ def _sentence(event: Told, request: Any, asker: str, by: str) -> str:
 
 def _outcome(request: Any) -> str:
     status = str(request.status).replace("_", " ").capitalize()
+    if request.kind == Kind.APPROVAL and request.status == Status.ANSWERED:
+        status = "Not approved, but answered"
     return f"{status} by {request.decided_by.get_username()}" if request.decided_by else status
 
 

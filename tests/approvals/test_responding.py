@@ -10,17 +10,21 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
+from pytest_django import Settings
 
 from approvals import deciding, gate, queries
+from approvals.delivery.messages import compose
 from approvals.domain.commands import Actor
 from approvals.exceptions import AlreadyDecided, ApprovalError, InvalidAnswer, InvalidRequest, KeyConflict
-from approvals.models import HumanRequest
+from approvals.models import HumanRequest, Notification
+from approvals.queries.notices import notices
 from approvals.testing import decide
 from approvals.trail import verification
 from tests import factories as make
 from tests.approvals.web.api.program import Program
 from tests.clients import browser_of, client_of, text
 from tests.submissions import Page, post
+from tests.told import look
 
 pytestmark = pytest.mark.django_db
 
@@ -257,3 +261,14 @@ class TestDoors:
         other = instead()
         call_command("answer", other, SAID, "--as", "ada", stdout=said)
         assert gate.outcome(other).answer == SAID
+
+    def test_in_the_message_about_the_outcome(self, ada: User, settings: Settings) -> None:
+        settings.SAYSO_NOTIFY, settings.SAYSO_URL = "on", "https://sayso.example.com"
+        eve = make.user("eve", email="eve@example.org")
+        make.destination(eve, "email", "eve@example.org", events=["closed"])
+        request = instead(requester=eve)
+        deciding.decide(make.actor(ada), request, "respond", answer=SAID)
+        look()
+        (notice,) = notices(list(Notification.objects.filter(event="closed").values_list("pk", flat=True)))
+        message = compose(notice)
+        assert "Not approved, but answered by ada." in message.text
