@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 _OURS, _ALIVE = "approvals.personal_links.ours", "approvals.personal_links.alive"
 _ID_BYTES, _OURS_BYTES, _ALIVE_BYTES = 16, 6, 10
+# What requests could not say when the first links were sent: it is part of what was shown where it was said.
+_LATER = [TERMS[name] for name in ("group", "decisions", "reason_required")]
 
 OFF = "Links that decide without log-in are switched off."
 OTHERS = "You may not decide this request any more."
@@ -185,8 +187,7 @@ def _state(notice: Notice, session: str) -> str:
     request, audience = notice.request, notice.audience
     around = {"context": request.context, "links": request.links, "metadata": request.metadata}
     asked = {"details": request.details, "requester": str(request.requester_id)}
-    # What has no group, as links did that were sent before there were any.
-    unsaid = {term.name for term in TERMS.values() if term.sparse and not getattr(request, term.name)}
+    unsaid = {one.name for one in _LATER if getattr(request, one.name) == one.to_row(one.default)}
     meant = {name: value for name, value in meaning_of(request, None).items() if name not in unsaid}
     shown = {**asked, **around, **meant}
     return canonical(

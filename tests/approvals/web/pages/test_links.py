@@ -29,6 +29,7 @@ from approvals.database import clock
 from approvals.delivery import personal_links
 from approvals.delivery.messages import compose
 from approvals.domain.commands import Actor, Escalate, Expire, Reschedule
+from approvals.domain.questions import meaning_of
 from approvals.exceptions import LinkDead
 from approvals.models import AuditEntry, HumanRequest, Notification, Preference
 from approvals.queries.notices import Notice, notices
@@ -422,6 +423,25 @@ DEADLY: dict[str, tuple[Callable[[User], object], str]] = {
 
 
 class TestDeath:
+    def test_one_that_an_earlier_release_sent_is_still_alive(
+        self, ada: User, browser: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What requests could not say then is no part of it, unless this one says it."""
+        terms = {"title", "severity", "required", "four_eyes", "on_timeout", "arguments", "editable"}
+        terms |= {"choices", "multiple", "schema", "default", "kind", "assignees"}
+
+        def earlier(asked: object, assignees: Any) -> dict[str, Any]:
+            meaning = meaning_of(asked, assignees)
+            return {name: value for name, value in meaning.items() if name in terms}
+
+        sent = []
+        for title, more in (("Pay", {}), ("Answer", {"decisions": ["approve", "reject", "respond"]})):
+            notice = notice_of(told(title, assignees=[ada], **more))
+            with monkeypatch.context() as then:
+                then.setattr(personal_links, "meaning_of", earlier)
+                sent.append(f"/d/{personal_links.make_token(notice)}/")
+        assert [browser.get(path).status_code for path in sent] == [200, 410]
+
     @both_databases
     @pytest.mark.parametrize("why", DEADLY)
     def test_between_page_and_decision_it_dies_and_says_why(
