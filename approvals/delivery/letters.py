@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from urllib.parse import urlsplit
+from uuid import UUID, uuid4
 
 from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import EmailMessage
@@ -60,22 +61,23 @@ def _make(due: Due) -> EmailMessage:
         uidb64=urlsafe_base64_encode(force_bytes(due.user.pk)),
         token=default_token_generator.make_token(due.user),
     )
-    return _letter(due, due.user.email, {"link": link})
+    return _letter(due, due.id, due.user.email, {"link": link})
 
 
 def _make_code(due: Due, address: str, code: str) -> EmailMessage:
     half = len(code) // 2
     minutes = new_addresses.LIFETIME.seconds // 60
     said = {"code": f"{code[:half]} {code[half:]}", "minutes": minutes, "link": links.link_to("preferences")}
-    return _letter(due, address, said)
+    # Another code is another message, also where the mail server may have got the one before.
+    return _letter(due, uuid4(), address, said)
 
 
-def _letter(due: Due, address: str, said: dict[str, object]) -> EmailMessage:
+def _letter(due: Due, number: UUID, address: str, said: dict[str, object]) -> EmailMessage:
     told = {"user": due.user, "host": urlsplit(approval_settings().url).hostname, **said}
     return EmailMessage(
         # A template ends with a line break, a subject must not have one.
         render_to_string(f"account/{due.kind}_subject.txt", told).strip(),
         render_to_string(f"account/{due.kind}_email.txt", told),
         to=[address],
-        headers={"Message-ID": message_id(due.id), "Auto-Submitted": "auto-generated"},
+        headers={"Message-ID": message_id(number), "Auto-Submitted": "auto-generated"},
     )

@@ -53,6 +53,20 @@ def enqueue(users: Iterable[User], kind: LetterKind) -> None:
         transaction.on_commit(partial(hints.send, TOPIC, found), robust=True)
 
 
+def replace(user: User, kind: LetterKind) -> None:
+    """Send this person a new letter instead of one that waits, even if that is just being sent."""
+    with transaction.atomic():
+        waiting = Letter.writing.filter(status=DeliveryStatus.WAITING, user=user, kind=kind)
+        waiting.update(
+            status=DeliveryStatus.GIVEN_UP,
+            due_at=None,
+            claimed_until=None,
+            error="Another one was asked for.",
+            changed_at=database_now(),
+        )
+        enqueue([user], kind)
+
+
 def count_since(user_id: int, kind: LetterKind, moment: datetime) -> int:
     """Count the letters of this kind that this person was sent since then, or that wait."""
     return Letter.objects.filter(user=user_id, kind=kind, created_at__gte=moment).count()

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from approvals.conf import tells_people
 from approvals.database.clock import database_now
 from approvals.domain.telling import DestinationKind
 from approvals.exceptions import InvalidRequest
@@ -36,18 +37,20 @@ def ask(user_id: int, address: str, label: str, events: list[str]) -> None:
     InvalidRequest after too many codes.
     """
     with transaction.atomic():
-        _check_number(user_id, "address")
         new = {"address": address, "label": label, "events": events}
         fresh = {"code_hash": "", "expires_at": None, "tries": 0}
         NewAddress.objects.update_or_create(pk=user_id, defaults={**new, **fresh})
+        # Under the row's lock, and taken back with what was noted.
+        _check_number(user_id, "address")
         _send(user_id)
 
 
 def send_another(user_id: int) -> None:
     """Send another code, if an address waits for one; InvalidRequest after too many."""
-    if NewAddress.objects.filter(pk=user_id).exists():
-        _check_number(user_id, "code")
-        _send(user_id)
+    with transaction.atomic():
+        if NewAddress.objects.filter(pk=user_id).select_for_update().exists():
+            _check_number(user_id, "code")
+            _send(user_id)
 
 
 def drop(user_id: int) -> None:
@@ -67,10 +70,10 @@ def issue(user_id: int) -> tuple[str, str] | None:
     return (new.address, code) if noted else issue(user_id)
 
 
-def confirm(user_id: int, code: str) -> None:
+def confirm(user_id: int, code: str) -> bool:
     """Make the address a destination, if this is its code; else InvalidRequest says why, at `code`.
 
-    Nothing happens where no address waits.
+    False: no address waits, and nothing happens.
     """
     now, given = database_now(), re.sub(r"[\s-]", "", code)
     rows = NewAddress.objects.filter(pk=user_id)
@@ -78,23 +81,25 @@ def confirm(user_id: int, code: str) -> None:
     counted = usable.update(tries=F("tries") + 1)
     new = rows.first()
     if new is None:
-        return
+        return False
     if not counted:
         raise InvalidRequest(f"code {_why_unusable(new)}.", field="code")
     if not constant_time_compare(_hash(new, given), new.code_hash):
         raise InvalidRequest(f"code {_why_wrong(new)}.", field="code")
     with transaction.atomic():
         # Of two who send the same code at once, one makes the destination.
-        if rows.filter(code_hash=new.code_hash).delete()[0]:
+        confirmed = bool(rows.filter(code_hash=new.code_hash).delete()[0])
+        if confirmed:
             added = Destination.objects.create(
                 user_id=user_id,
                 kind=DestinationKind.EMAIL,
                 address=new.address,
                 label=new.label,
                 events=new.events,
-                to_greet=True,
+                to_greet=tells_people(),
             )
             greetings.hint(added.pk)
+    return confirmed
 
 
 def _why_unusable(new: NewAddress) -> str:
@@ -119,7 +124,8 @@ def _check_number(user_id: int, field: str) -> None:
 
 def _send(user_id: int) -> None:
     user = get_user_model()._default_manager.get(pk=user_id)
-    emails.enqueue([user], emails.ADDRESS_CODE)
+    # Each code is a letter of its own: one that waits was for an address before, or is one of those counted.
+    emails.replace(user, emails.ADDRESS_CODE)
 
 
 def _hash(new: NewAddress, code: str) -> str:

@@ -87,11 +87,11 @@ def enter_code(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST)
     if form.is_valid():
         try:
-            new_addresses.confirm(user_id(request), form.cleaned_data["code"])
+            confirmed = new_addresses.confirm(user_id(request), form.cleaned_data["code"])
         except InvalidRequest as error:
             form.add_refusal(error)
         else:
-            return _saved()
+            return _saved() if confirmed else _back()
     return _show(request, code_form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
 
 

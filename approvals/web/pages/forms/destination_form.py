@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.utils.encoding import punycode
 
 from approvals.delivery import chat
 from approvals.delivery.webhooks.targets import check_target, destination_reach
@@ -76,6 +77,9 @@ class AddressForm(PlainForm):
     )
     events = _events_field()
 
+    def clean_address(self) -> str:
+        return _checked(DestinationKind.EMAIL, self.cleaned_data["address"])
+
 
 class CodeForm(PlainForm):
     """The code that was sent to an address. `cleaned_data`: `code`, as it was typed."""
@@ -128,10 +132,17 @@ class DestinationForm(WebhookForm):
             self.fields["address"].help_text = "If empty, it stays as it is."
             for name in ("user", "group", "kind"):
                 del self.fields[name]
+            if stored.user_id is not None and stored.kind == DestinationKind.EMAIL:
+                self.fields["address"].help_text = "It stays as it is: people enter the code of another one."
 
     def clean_address(self) -> str:
         address: str = self.cleaned_data["address"]
-        kind = self._stored.kind if self._stored is not None else self.data.get("kind", "")
+        stored = self._stored
+        kind = stored.kind if stored is not None else self.data.get("kind", "")
+        if address and stored is not None and stored.user_id is not None and kind == DestinationKind.EMAIL:
+            raise ValidationError(
+                "Address must be left empty: people enter the code of another one themselves."
+            )
         return _checked(kind, address) if address else ""
 
     def clean_user(self) -> Any:
@@ -167,6 +178,15 @@ class DestinationForm(WebhookForm):
         return said
 
 
+def _check_email(address: str) -> None:
+    """Refuse what is no address, or has a domain that can be given to no mail server, as in IDNA."""
+    validate_email(address)
+    try:
+        punycode(address.rpartition("@")[2])
+    except UnicodeError:
+        raise ValidationError("Address must have a domain that is one.") from None
+
+
 def _checked(kind: str, address: str) -> str:
     """Return the address if such a destination can have it; ValidationError names the rule it breaks."""
     try:
@@ -176,7 +196,7 @@ def _checked(kind: str, address: str) -> str:
     except InvalidRequest as refusal:
         raise ValidationError(f"Address {refusal.detail.removeprefix('address').lstrip()}") from refusal
     if kind == DestinationKind.EMAIL:
-        validate_email(address)
+        _check_email(address)
     if kind == DestinationKind.CHAT and (fault := chat.fault_of(address)):
         raise ValidationError(f"Address {fault}.")
     return address

@@ -155,12 +155,50 @@ def test_five_codes_are_sent_in_an_hour(client: Client, ann: User) -> None:
     assert client.post(f"{ADD}another-code/").status_code == 303
 
 
+def test_a_code_that_waits_for_the_mail_server_is_one_of_five(client: Client, ann: User) -> None:
+    client.post(ADD, SAID)
+    answers = [client.post(f"{ADD}another-code/").status_code for _ in range(6)]
+    assert answers == [303, 303, 303, 303, 422, 422]
+    assert Letter.objects.filter(user=ann).count() == 5
+
+
+@both_databases
+async def test_an_address_that_replaces_another_gets_its_code_though_the_others_is_under_way(
+    client: Client, smtp: MailServer, stack: object
+) -> None:
+    await in_database(client.post, ADD, SAID)
+    carrier = LetterCarrier()
+    (due,) = await in_database(emails.outbox.claim, 10)
+    answer = await carrier.deliver(due)
+    carrier.close()
+    await in_database(client.post, ADD, {**SAID, "address": "other@example.org"})
+    await in_database(emails.outbox.record, [outboxes.Attempt(due=due, seconds=0.0, answer=answer)])
+    assert await deliver() == []
+    assert [letter["To"] for letter in smtp.taken] == ["ann@home.example.org", "other@example.org"]
+
+
+async def test_another_attempt_has_another_code_and_is_another_message(
+    client: Client, smtp: MailServer, stack: object
+) -> None:
+    """Mail programs show only one of two with the same id, perhaps the one that counts no more."""
+    await in_database(client.post, ADD, SAID)
+    carrier = LetterCarrier()
+    (due,) = await in_database(emails.outbox.claim, 10)
+    await carrier.deliver(due)
+    await carrier.deliver(due)
+    carrier.close()
+    assert len({letter["Message-ID"] for letter in smtp.taken}) == 2
+
+
 @pytest.mark.parametrize(
     ("address", "rule"),
     [
         ("ann", "Email address must be one, such as ann@example.org."),
         ("Ann@Example.org", "Email address must be another one: you are told there already."),
         ("a@b.example\nBcc: c@d.example", "Email address must be one"),
+        ("ann@exam\u202eple.org", "Address must have a domain that is one."),
+        ('"ann\x0bBcc: c"@example.org', "Email address must be one"),
+        ('"a\x01nn"@example.org', "Address "),
     ],
 )
 def test_what_is_no_new_address_is_refused_at_its_field(client: Client, address: str, rule: str) -> None:
@@ -189,6 +227,30 @@ def test_where_people_are_not_told_none_is_added(client: Client, settings: Setti
     assert "Add an email address" not in text(client.get(PREFERENCES))
     client.post(ADD, SAID)
     assert not NewAddress.objects.exists()
+
+
+def test_one_that_is_added_while_people_are_not_told_is_not_new_later(
+    client: Client, ann: User, settings: Settings
+) -> None:
+    client.post(ADD, SAID)
+    code = sent_code(ann)
+    settings.SAYSO_NOTIFY = "off"
+    client.post(ENTER, {"code": code})
+    assert told_at(ann) == ["ann@home.example.org"]
+    assert not Destination.objects.filter(to_greet=True).exists()
+
+
+def test_where_no_address_waits_nothing_is_said_to_be_saved(client: Client) -> None:
+    assert client.post(ENTER, {"code": "12345678"})["Location"] == PREFERENCES
+
+
+def test_administrators_do_not_put_another_in_its_place(ann: User) -> None:
+    row = make.destination(ann, "email", "ann@home.example.org")
+    admin = client_of(make.user("root", is_staff=True, is_superuser=True))
+    path, said = f"/admin/approvals/destination/{row.pk}/change/", {"label": "home", "events": ["opened"]}
+    assert "must be left empty" in text(admin.post(path, {**said, "address": "eve@example.org"}), 422)
+    assert told_at(ann) == ["ann@home.example.org"]
+    assert admin.post(path, said).status_code == 302
 
 
 def test_it_goes_with_what_is_known_of_the_person(client: Client, ann: User) -> None:
