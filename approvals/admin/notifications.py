@@ -61,6 +61,7 @@ class NotificationAdmin(ListAdmin):
         return {
             "title": f"Notification about {row.request}",
             "notification": row,
+            "message_number": notifications.message_number(row),
             "request_url": page_of(row.request),
             "attempts": NotificationAttempt.objects.filter(notification=row).order_by("-number"),
             "may_send_again": request.user.has_perm(SEND_AGAIN),

@@ -24,7 +24,7 @@ from approvals.delivery.webhooks.targets import destination_reach
 from approvals.domain.telling import DestinationKind
 from approvals.process import failpoints
 from approvals.queries.notices import Notice
-from approvals.writer.notifications import Due, outbox
+from approvals.writer.notifications import Due, message_number, outbox
 from approvals.writer.outboxes import Answer
 
 # Messages on their way to the mail server at the same time, each by a connection of its own.
@@ -122,7 +122,7 @@ def _email(notice: Notice, words: Message) -> EmailMessage:
         words.text,
         to=[address_of(notice) or ""],
         headers={
-            "Message-ID": message_id(notice.notification.pk),
+            "Message-ID": message_id(message_number(notice.notification)),
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
             # One reader of a group's mail does not unsubscribe the others.

@@ -58,6 +58,8 @@ def greet() -> int:
     failpoints.reach("newcomers-read")
     places = {each.destination.pk: each.destination for each in found}
     times = dispatches.read_times(now, list(places.values()))
+    # What was told again is there once, however often it was sent.
+    times.lately.update(greetings.repetitions(places, now))
     with bounded_transaction():
         claimed = _claim(new)
         ids = _write([each for each in found if each.newcomer in claimed], times)
@@ -146,7 +148,7 @@ def _write(found: Sequence[Greeting], times: Times) -> list[UUID]:
 
 def _tell_again(row: Notification, now: datetime, due_at: datetime) -> None:
     settled = Notification.writing.filter(pk=row.pk).exclude(status=NotificationStatus.WAITING)
-    settled.update(**due_again(now, due_at), digest=due_at, greets=True)
+    settled.update(**due_again(now, due_at), created_at=now, digest=due_at, greets=True)
 
 
 def _asked(found: Sequence[Greeting]) -> Mapping[tuple[int, UUID], list[Notification]]:

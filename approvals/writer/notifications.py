@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.db import transaction
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet
@@ -172,6 +172,17 @@ def due_again(now: datetime, due_at: datetime) -> dict[str, Any]:
         "claimed_until": None,
         "changed_at": now,
     }
+
+
+def message_number(row: Notification) -> UUID:
+    """Return the id of the message of which this is the first: its own, the same at each attempt.
+
+    Where it is told again among others that are new, that is another message: receivers drop what has an id
+    that they know.
+    """
+    if row.digest is None or row.first_due_at is None:
+        return row.pk
+    return uuid5(row.pk, row.digest.isoformat())
 
 
 def count_fetch(notification_id: UUID) -> None:

@@ -21,7 +21,7 @@ from approvals.domain.payloads import canonical
 from approvals.domain.telling import Told
 from approvals.queries.highlights import highlights_of
 from approvals.queries.notices import Notice
-from approvals.writer.notifications import Due
+from approvals.writer.notifications import Due, message_number
 
 
 def message_of(due: Due) -> Message:
@@ -33,7 +33,8 @@ def message_of(due: Due) -> Message:
         else secrets_of_group(destination.group_id)
     )
     body = _body(due.notice) if due.notice.notification.digest is None else _body_of_all(due.live)
-    return signed(str(due.id), due.claimed_at, canonical(body), secrets)
+    number = message_number(due.notice.notification)
+    return signed(str(number), due.claimed_at, canonical(body), secrets)
 
 
 def _body(notice: Notice) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -178,6 +179,19 @@ class TestDestinations:
         added(crowd)
         assert greet() == ["Everybody's"]
 
+    def test_what_so_many_may_decide_does_not_hide_what_is_told(
+        self, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("approvals.queries.greetings.REQUESTS_AT_MOST", 3)
+        people = [make.user() for _ in range(50)]
+        crowd = make.group("crowd", ada, *people)
+        for number in range(3):
+            make.approval(f"Everybody's {number}", assignees=[crowd], timeout=1000)
+        make.approval("Ada's", assignees=[ada], timeout=None)
+        make.approval("Fifty's", assignees=[crowd], requester=people[0], four_eyes=True, timeout=None)
+        added(ada)
+        assert greet() == ["Ada's", "Fifty's"]
+
     def test_the_account_that_is_told_for_the_first_time_is_not_new(
         self, ada: User, settings: Settings
     ) -> None:
@@ -298,6 +312,67 @@ class TestDelegations:
             "1 request waits for you",
             "2 requests wait for you",
         ]
+
+    @pytest.mark.parametrize("ended", [False, True])
+    def test_one_that_prolongs_another_tells_nothing_again(self, ada: User, bob: User, ended: bool) -> None:
+        """Nor does one that was ended before its greeting, where another holds."""
+        make.approval("Ada's", assignees=[ada], timeout=None)
+        make.delegation(ada, bob)
+        assert greet() == ["Ada's"]
+        Notification.writing.update(status="delivered", due_at=None)
+        clock.move(timedelta(minutes=5))
+        made = make.delegation(ada, bob, ends_at=database_now() + timedelta(hours=8))
+        if ended:
+            delegations_on_record.end(UUID(made), None)
+        greet()
+        assert not Notification.objects.filter(status="waiting").exists()
+
+    async def test_the_rate_bound_holds_for_what_is_told_again(
+        self, ada: User, bob: User, smtp: MailServer, stack: object, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stand() -> str:
+            made = make.delegation(ada, bob)
+            greet()
+            return made
+
+        def begin() -> None:
+            """Long before the hour ends, when what is too much is told."""
+            now = database_now()
+            clock.move(now.replace(minute=1, second=0, microsecond=0) + timedelta(hours=1) - now)
+            make.approval("Ada's", assignees=[ada], timeout=None)
+
+        monkeypatch.setattr(dispatches, "AN_HOUR", 2)
+        await in_database(begin)
+        for _ in range(5):
+            made = await in_database(stand)
+            await deliver()
+            await in_database(delegations_on_record.end, UUID(made), None)
+        assert len(smtp.taken) == 2
+
+    async def test_what_is_told_again_among_others_is_another_message(
+        self, ada: User, bob: User, hook: Receiver, smtp: MailServer, stack: object
+    ) -> None:
+        """By its id, too: receivers drop what they have got before."""
+
+        def stand(title: str) -> str:
+            make.approval(title, assignees=[ada], timeout=None)
+            made = make.delegation(ada, bob)
+            greet()
+            return made
+
+        await in_database(make.destination, bob, "webhook", f"{hook.url}/told")
+        made = await in_database(stand, "First")
+        await deliver()
+        await in_database(delegations_on_record.end, UUID(made), None)
+        clock.move(timedelta(minutes=5))
+        await in_database(stand, "Second")
+        await deliver()
+        first, second = hook.posted
+        assert [len(one.json["data"]["requests"]) for one in (first, second)] == [1, 2]
+        assert first.headers["webhook-id"] != second.headers["webhook-id"]
+        assert first.json["timestamp"] < second.json["timestamp"]
+        letters = [letter["Message-ID"] for letter in smtp.taken if letter["To"] == "bob@example.org"]
+        assert len(letters) == len(set(letters)) == 2
 
     def test_where_people_are_not_told_a_delegate_is_not_either(
         self, ada: User, bob: User, settings: Settings
