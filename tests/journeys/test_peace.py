@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 from playwright.async_api import Browser, expect
@@ -47,3 +49,26 @@ async def test_the_browser_tells_its_zone_and_the_link_of_a_message_ends_message
     await stranger.get_by_role("button", name="Unsubscribe").click()
     await expect(stranger.get_by_role("heading")).to_have_text("You are unsubscribed")
     assert await in_database(queries.told_by_mail, ada.pk) == []
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+async def test_what_is_refused_of_a_place_is_in_view(
+    browser: Browser, serve: Serve, ada: User, scripts: bool
+) -> None:
+    """Its form is far down the page."""
+    server = serve(SAYSO_NOTIFY="on", SAYSO_URL="https://sayso.example.com")
+    context = await browser.new_context(viewport={"width": 360, "height": 800}, java_script_enabled=scripts)
+    page = await context.new_page()
+    key = await in_database(session_of, ada)
+    await context.add_cookies([{"name": "sessionid", "value": key, "url": server.url}])
+    await page.goto(f"{server.url}/preferences/")
+    await page.get_by_role("textbox", name="Email address").fill("ada@example.org")
+    await page.get_by_role("button", name="Send a code").click()
+    await expect(page.get_by_text("Email address must be another one")).to_be_in_viewport()
+    await page.get_by_role("textbox", name="Email address").fill("ada@home.example.org")
+    await page.get_by_role("button", name="Send a code").click()
+    await page.get_by_label("Code").fill("12345678")
+    await page.get_by_role("button", name="Add this address").click()
+    await expect(
+        page.get_by_text(re.compile("Code (has not been sent yet|must be the last one)"))
+    ).to_be_in_viewport()
