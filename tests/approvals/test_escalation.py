@@ -102,8 +102,10 @@ def events_of(request_id: str) -> list[str]:
 
 
 def deciders_of(request_id: str) -> list[str]:
+    """Users, then groups, by name: a database has no order of its own."""
     (row,) = queries.requests_by_id([request_id])
-    return [str(one) for one in row.assignees]
+    users, groups = row.assigned_users.all(), row.assigned_groups.all()
+    return [*sorted(map(str, users)), *sorted(map(str, groups))]
 
 
 def faults(request_id: str) -> list[str]:
