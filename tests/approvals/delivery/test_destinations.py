@@ -54,11 +54,6 @@ def smtp(settings: Settings) -> Iterator[MailServer]:
 
 
 @pytest.fixture
-def ada() -> User:
-    return make.user("ada", email="ada@example.org")
-
-
-@pytest.fixture
 def team(ada: User) -> Group:
     return make.group("finance", ada)
 

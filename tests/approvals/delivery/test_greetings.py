@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -19,13 +19,9 @@ from approvals import deciding
 from approvals.database import clock
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
-from approvals.delivery.dispatcher import Dispatcher
 from approvals.delivery.notifications import NotificationCarrier
-from approvals.delivery.outbox_worker import OutboxWorker
-from approvals.delivery.service import Workers
 from approvals.domain.commands import Actor
 from approvals.models import Destination, HumanRequest, Notification, Preference
-from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import delegations as delegations_on_record
 from approvals.writer import dispatches, greetings, notifications, outboxes
 from tests import factories as make
@@ -52,30 +48,6 @@ def smtp(settings: Settings) -> Iterator[MailServer]:
     with mail_server() as server:
         send_by_smtp(settings, server.port)
         yield server
-
-
-@pytest.fixture
-async def teller(stack: object) -> AsyncIterator[None]:
-    """A process that tells people."""
-    room = waiting_room()
-    await room.start()
-    workers: Workers = [Dispatcher(room), OutboxWorker(room, notifications.outbox, NotificationCarrier())]
-    for worker in workers:
-        await worker.start()
-    yield
-    for worker in workers:
-        await worker.stop()
-    await room.stop()
-
-
-@pytest.fixture
-def ada() -> User:
-    return make.user("ada", email="ada@example.org")
-
-
-@pytest.fixture
-def bob() -> User:
-    return make.user("bob", email="bob@example.org")
 
 
 def added(owner: User | Group, kind: str = "webhook", **fields: Any) -> Destination:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from email.message import EmailMessage
@@ -23,11 +23,8 @@ from approvals.database import clock
 from approvals.database.clock import database_now
 from approvals.database.threads import in_database
 from approvals.delivery import notifications as delivery
-from approvals.delivery.dispatcher import Dispatcher
 from approvals.delivery.messages import compose, compose_digest
 from approvals.delivery.notifications import NotificationCarrier
-from approvals.delivery.outbox_worker import OutboxWorker
-from approvals.delivery.service import Workers
 from approvals.domain.commands import Actor, Channel, Escalate, Reschedule
 from approvals.domain.telling import Told
 from approvals.management import accounts
@@ -36,7 +33,6 @@ from approvals.process import hints
 from approvals.process.telemetry import REGISTRY
 from approvals.queries import tellings
 from approvals.queries.notices import CLOSED, notices
-from approvals.waiting.waiting_room import waiting_room
 from approvals.web.edge import tokens
 from approvals.writer import dispatches, notifications, outboxes, queue, watches
 from tests import factories as make
@@ -63,30 +59,6 @@ def smtp(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailSe
     with mail_server() as server:
         send_by_smtp(settings, server.port)
         yield server
-
-
-@pytest.fixture
-async def teller(stack: object) -> AsyncIterator[None]:
-    """A process that tells people."""
-    room = waiting_room()
-    await room.start()
-    workers: Workers = [Dispatcher(room), OutboxWorker(room, notifications.outbox, NotificationCarrier())]
-    for worker in workers:
-        await worker.start()
-    yield
-    for worker in workers:
-        await worker.stop()
-    await room.stop()
-
-
-@pytest.fixture
-def ada() -> User:
-    return make.user("ada", email="ada@example.org")
-
-
-@pytest.fixture
-def bob() -> User:
-    return make.user("bob", email="bob@example.org")
 
 
 def all_told() -> list[tuple[str, int, str]]:

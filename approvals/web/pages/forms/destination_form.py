@@ -38,6 +38,15 @@ def _events_field(**options: Any) -> forms.MultipleChoiceField:
     )
 
 
+def _label_field() -> forms.CharField:
+    return forms.CharField(
+        required=False,
+        max_length=LABEL_LIMIT,
+        help_text="To tell it from others.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
 class WebhookForm(PlainForm):
     """A webhook of one's own. `cleaned_data`: `address`, checked; `label`; `events`."""
 
@@ -47,12 +56,7 @@ class WebhookForm(PlainForm):
         help_text="https://… of a host that this installation allows. It is not shown again.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "inputmode": "url"}),
     )
-    label = forms.CharField(
-        required=False,
-        max_length=LABEL_LIMIT,
-        help_text="To tell it from others.",
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
+    label = _label_field()
     events = _events_field()
 
     def clean_address(self) -> str:
@@ -69,12 +73,7 @@ class AddressForm(PlainForm):
         widget=forms.EmailInput(attrs={"autocomplete": "email", "spellcheck": "false"}),
         error_messages={"invalid": "Email address must be one, such as ann@example.org."},
     )
-    label = forms.CharField(
-        required=False,
-        max_length=LABEL_LIMIT,
-        help_text="To tell it from others.",
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
+    label = _label_field()
     events = _events_field()
 
     def clean_address(self) -> str:
