@@ -118,7 +118,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, server: PostgresServer | ForeignServer, name: str) -> None:
         self._server = server
-        self._name = name
+        self.name = name
         self._var = tempfile.mkdtemp(prefix="sayso-tests-")
         self._role = SUPERUSER
         self._copies: list[str] = []
@@ -130,7 +130,7 @@ class PostgresDatabase(Database):
         if not isinstance(self._server, ForeignServer):
             restrain(self._url)
             self.act_as(APPLICATION)
-        create_database(self._server.url, f"{self._name}_migrated", template=self._name)
+        create_database(self._server.url, f"{self.name}_migrated", template=self.name)
         with psycopg.connect(self._url) as connection:
             self._first_rows = {table: _rows(connection, table) for table in RESTORED_TABLES}
 
@@ -160,13 +160,13 @@ class PostgresDatabase(Database):
                 self._blame(connection)
 
     def copy(self, directory: Path) -> dict[str, str]:
-        name = f"{self._name}_copy_{len(self._copies)}"
+        name = f"{self.name}_copy_{len(self._copies)}"
         self._copies.append(name)
-        url = create_database(self._server.url, name, template=f"{self._name}_migrated")
+        url = create_database(self._server.url, name, template=f"{self.name}_migrated")
         return {"DATABASE_URL": url_as(self._role, url), "SAYSO_VAR": str(directory)}
 
     def remove(self) -> None:
-        for name in (self._name, f"{self._name}_migrated", *self._copies):
+        for name in (self.name, f"{self.name}_migrated", *self._copies):
             drop_database(self._server.url, name)
         shutil.rmtree(self._var)
 
