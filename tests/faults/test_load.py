@@ -297,7 +297,6 @@ def caller(server: Server, headers: Mapping[str, str] | None = None) -> httpx.As
     )
 
 
-@pytest.mark.alone
 @pytest.mark.one_stack
 async def test_a_user_who_asks_too_much_is_told_when_to_ask_again_and_others_are_served(serve: Serve) -> None:
     """By token or by session, over HTTP or a connection, it is one allowance; a held answer costs one."""
@@ -366,7 +365,6 @@ async def _refused(client: httpx.AsyncClient, path: str, **options: Any) -> http
     raise AssertionError("never refused")
 
 
-@pytest.mark.alone
 async def test_a_flood_from_one_address_is_refused_though_the_database_hangs(
     private_postgres: PostgresServer, serve: Serve
 ) -> None:
@@ -412,7 +410,6 @@ async def test_one_connection_too_many_is_told_why_and_closed(serve: Serve, limi
 # More than the database takes
 
 
-@pytest.mark.alone
 @pytest.mark.stacks("postgresql-redis")
 async def test_a_full_queue_says_busy_everywhere_and_recovers(
     stack: Stack, serve: Serve, manage: Manage
@@ -466,7 +463,6 @@ async def _first_busy(asked: Sequence[asyncio.Task[httpx.Response]]) -> httpx.Re
     raise AssertionError("never busy")
 
 
-@pytest.mark.alone
 async def test_a_database_that_hangs_keeps_a_bounded_number_of_requests(
     private_postgres: PostgresServer, serve: Serve
 ) -> None:
