@@ -10,14 +10,14 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from approvals.database.clock import database_now
 from approvals.domain.commands import Actor, Channel
 from approvals.exceptions import UnknownRequest
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages import acts
-from approvals.web.pages.access import page, user_id, wants_detail
+from approvals.web.pages.access import page, posted, user_id, wants_detail
 from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.json_tables import pretty
 from approvals.web.pages.request_page import form_for
@@ -139,7 +139,7 @@ def step_result(request: HttpRequest, run_id: UUID, step_id: int) -> HttpRespons
 
 
 @page(UnknownRun)
-@require_POST
+@posted(back_to="run", by="run_id")
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """End the run, and withdraw what it asks."""
 
@@ -151,7 +151,7 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @page(UnknownRun)
-@require_POST
+@posted(back_to="run", by="run_id")
 def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Let the run go on from its record; its page says what that repeats."""
     return _change(request, run_id, OrchestrationManager().resume)

@@ -9,8 +9,10 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
 
 from approvals import deciding, queries
 from approvals.domain.commands import Actor, Channel
@@ -49,6 +51,25 @@ def page(*unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
                 raise Http404(str(error)) from None
 
         return never_cache(login_required(limited_view))
+
+    return decorate
+
+
+def posted(*, back_to: str, by: str = "") -> Callable[[PageView[P]], PageView[P]]:
+    """Decorate a view that only POST reaches, from a form of the page `back_to`.
+
+    Whoever comes here by GET, after logging in again or reloading a refused form, is led to that page. `by`
+    names the argument that the addresses of both have.
+    """
+
+    def decorate(view: PageView[P]) -> PageView[P]:
+        @wraps(view)
+        def posted_view(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if request.method == "POST":
+                return view(request, *args, **kwargs)
+            return HttpResponseRedirect(reverse(back_to, args=[kwargs[by]] if by else []))
+
+        return require_http_methods(["GET", "HEAD", "POST"])(posted_view)
 
     return decorate
 

@@ -9,13 +9,13 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from approvals import delegations
 from approvals.database.clock import database_now
 from approvals.exceptions import InvalidRequest, NotPermitted, UnknownDelegation
 from approvals.queries.delegations import delegations_of, delegations_to
-from approvals.web.pages.access import page, user_id
+from approvals.web.pages.access import page, posted, user_id
 from approvals.web.pages.forms import DelegationForm
 
 
@@ -40,7 +40,7 @@ def away(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownDelegation)
-@require_POST
+@posted(back_to="away")
 def end_delegation(request: HttpRequest, delegation_id: UUID) -> HttpResponse:
     delegations.end(delegation_id, by=request.user)
     return HttpResponseRedirect(reverse("away"), status=HTTPStatus.SEE_OTHER)

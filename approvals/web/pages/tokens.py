@@ -10,13 +10,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from approvals.database.clock import database_now
 from approvals.exceptions import InvalidRequest, UnknownRequest
 from approvals.web.edge import tokens
 from approvals.web.edge.token_makers import issue_by
-from approvals.web.pages.access import page, user_id
+from approvals.web.pages.access import page, posted, user_id
 from approvals.web.pages.forms import TokenForm
 
 LISTED = 200
@@ -43,7 +43,7 @@ def own_tokens(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@require_POST
+@posted(back_to="tokens")
 def revoke_own_token(request: HttpRequest, token_id: UUID) -> HttpResponse:
     if not tokens.of_user(user_id(request)).filter(pk=token_id).exists():
         raise Http404("There is no such token of yours.")

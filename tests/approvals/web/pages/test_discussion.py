@@ -78,8 +78,12 @@ class TestComments:
         assert response.status_code == 404
         assert said(request_id) == []
 
-    def test_a_form_that_is_fetched_is_refused(self, client: Client, request_id: str) -> None:
-        assert client.get(self.address(request_id)).status_code == 405
+    def test_who_fetches_the_forms_address_is_led_to_the_request(
+        self, client: Client, request_id: str
+    ) -> None:
+        response = client.get(self.address(request_id), {"text": "Hello"})
+        assert (response.status_code, response["Location"]) == (302, f"/requests/{request_id}/")
+        assert said(request_id) == []
 
     def test_a_month_after_the_end_there_is_no_form_and_the_writer_refuses(
         self, client: Client, request_id: str

@@ -138,6 +138,27 @@ def test_it_goes_with_the_account(ann: User) -> None:
     assert not Preference.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "webhooks/",
+        "addresses/",
+        "addresses/code/",
+        "addresses/another-code/",
+        "addresses/drop/",
+        "destinations/1/",
+        "destinations/1/remove/",
+    ],
+)
+def test_who_logs_in_again_on_the_way_to_a_form_is_back_on_the_page(client: Client, form: str) -> None:
+    """So is who reloads a form that was refused: its address is not another page's."""
+    client.logout()
+    sent_away = client.post(f"{PREFERENCES}{form}")
+    assert f"next={PREFERENCES}{form}" in sent_away["Location"]
+    client.force_login(User.objects.get())
+    assert client.get(f"{PREFERENCES}{form}", follow=True).redirect_chain == [(PREFERENCES, 302)]
+
+
 class TestDestinations:
     """Where else somebody is told."""
 
