@@ -3,8 +3,8 @@
 After a crash an open run goes on by itself: see engines/local.py and runs/replay.py.
 
 Calls that are recorded as done are kept, and never done again. The call that made the run fail is deleted: a
-question that was rejected, withdrawn or not answered in time is asked again, a step that failed is tried
-again. A call that ended badly but was handled, so that the run went on, replays as it was.
+question that was rejected, answered instead, withdrawn or not answered in time is asked again, a step that
+failed is tried again. A call that ended badly but was handled, so that the run went on, replays as it was.
 
 After such a call the run may take another path than before, so what it said and asked on the old path is
 deleted too. Steps that were done there are set aside: the run finds each of them again wherever it calls the
@@ -19,6 +19,8 @@ from datetime import datetime
 from typing import Any
 
 from approvals import queries
+from approvals.domain.lifecycle import Status
+from orchestration.exceptions import Rejected, Responded, StepFailed, TimedOut, Withdrawn
 from orchestration.models import Run, RunStatus, StepRecord, StepStatus
 from orchestration.queries import QUESTIONS
 
@@ -29,8 +31,8 @@ UNSEEN = "a request that you may not see"
 
 STEP, SLEEP, INTERRUPTED = "step", "sleep", "interrupted"
 # Reasons of runs that ended because of their last bad question or step, even if they did something after it.
-BY_A_QUESTION = ("rejected", "timed_out", "withdrawn")
-BY_A_STEP = ("step_failed",)
+BY_A_QUESTION = (Rejected.code, Responded.code, TimedOut.code, Withdrawn.code)
+BY_A_STEP = (StepFailed.code,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,8 @@ def how_it_ended(record: StepRecord) -> str:
     if record.kind == "approve":
         if outcome.get("approved"):
             return ""
+        if outcome.get("status") == Status.ANSWERED:
+            return "answered instead"
         return "timed out" if outcome.get("timed_out") else "rejected"
     return "timed out" if outcome.get("timed_out") and outcome.get("answer") is None else ""
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.domain.lifecycle import Status
+from approvals.domain.lifecycle import Kind, Status
 from approvals.web.edge.hidden_characters import visible
 from orchestration import queries
 from orchestration.exceptions import UnknownRun
@@ -51,7 +51,8 @@ def what_goes_on(request: Any, runs: Mapping[str, Run]) -> SafeString:
 
     Of a run that has ended it says how.
     """
-    after = "is told" if request.status in (Status.REJECTED, Status.WITHDRAWN) else "goes on"
+    instead = request.status == Status.ANSWERED and request.kind == Kind.APPROVAL
+    after = "is told" if instead or request.status in (Status.REJECTED, Status.WITHDRAWN) else "goes on"
     run = run_behind(request, runs)
     if run is None:
         return format_html("The program that asked {}", after)

@@ -7,6 +7,7 @@ from orchestration.models import Run
 
 REASONS = {
     "rejected": "A person rejected it.",
+    "responded": "A person gave a text instead of approving.",
     "timed_out": "Nobody answered in time.",
     "withdrawn": "The request was withdrawn.",
     "step_failed": "A step failed.",
@@ -18,7 +19,7 @@ REASONS = {
     "error": "The program raised an error.",
 }
 # With these, the error is in the words of a request.
-REASONS_OF_PEOPLE = frozenset({"rejected", "timed_out", "withdrawn", "interrupted"})
+REASONS_OF_PEOPLE = frozenset({"rejected", "responded", "timed_out", "withdrawn", "interrupted"})
 
 CHANNELS = {
     Channel.PAGE: "on this site",

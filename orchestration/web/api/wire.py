@@ -99,7 +99,7 @@ class AskedAnew(BaseModel):
     """A question that a resumed run asks again."""
 
     title: str
-    ended: Literal["rejected", "timed out", "withdrawn", "open"] = Field(
+    ended: Literal["rejected", "answered instead", "timed out", "withdrawn", "open"] = Field(
         description="How it ended; `open`: the run ended before."
     )
 

@@ -151,13 +151,16 @@ async def test_a_rejection_that_was_handled_stays_as_it_is(runtime: Runtime, own
     assert len(await in_database(queries.messages_of, run_id)) == 1
 
 
-async def test_what_was_done_on_the_way_out_is_not_done_again(runtime: Runtime, owner: User) -> None:
+@pytest.mark.parametrize("verdict", ["reject", "respond"])
+async def test_what_was_done_on_the_way_out_is_not_done_again(
+    runtime: Runtime, owner: User, verdict: str
+) -> None:
     """Whichever way the run takes after it has asked anew, and wherever it calls the step now."""
 
     @orchestration("resumption_way_out")
     async def way_out(run: Run) -> str:
         try:
-            await run.approve("Go on?")
+            await run.approve("Go on?", decisions=["approve", "reject", "respond"])
             await run.step("pay", effect, "pay")
         except Rejected:
             await run.say("clerk", "Rejected.")
@@ -168,9 +171,17 @@ async def test_what_was_done_on_the_way_out_is_not_done_again(runtime: Runtime, 
         return "paid"
 
     run_id = await runtime.manager.astart("resumption_way_out", owner=owner)
+    answer: dict[str, Any] = {"answer": "Ask Ann."} if verdict == "respond" else {}
     for _ in range(2):
-        await decided(owner, await asked(run_id), "reject")
-        assert (await finished(run_id))["status"] == "rejected"
+        request = await asked(run_id)
+        await deciding.adecide(factories.actor(owner), request["id"], verdict, **answer)
+        run = await finished(run_id)
+        assert (run["status"], run["reason"]) == ("rejected", f"{verdict}ed")
+        words = describe_resumption(
+            await in_database(OrchestrationManager().resumption, factories.actor(owner), run_id)
+        )
+        ended = {"reject": "rejected", "respond": "answered instead"}[verdict]
+        assert f"Asks again: Go on? ({ended})" in words
         await resumed(runtime, run_id, owner)
     assert effects == {"note": 1, "unlock": 1}
     await decided(owner, await asked(run_id), "approve")

@@ -119,6 +119,17 @@ def test_what_goes_on_after_a_decision_is_the_run(client: Client, olga: User) ->
     assert f"{linked} has ended: completed." in client.get(done).text
 
 
+def test_a_run_that_was_answered_instead_is_told_and_says_so(client: Client, olga: User) -> None:
+    """A text is no yes: whoever asked does not go on as if it was one."""
+    one = run(olga)
+    request = asked_by(one, "Remove", assignees=[olga], decisions=["approve", "reject", "respond"])
+    done = client.post(f"/requests/{request}/", {"decision": "respond", "answer": "Ask Ann."})["Location"]
+    assert f'Run <a href="{page(one)}">{one.title}</a> is told.' in client.get(done).text
+    ended = {"status": RunStatus.REJECTED, "reason": "responded", "finished_at": timezone.now()}
+    Run.objects.filter(pk=one.pk).update(**ended)
+    assert "A person gave a text instead of approving." in text(client.get(page(one)))
+
+
 def test_several_at_once_say_what_goes_on_with_each(client: Client, olga: User) -> None:
     """Once for all, or for all of a table, where it is the same."""
     first, second = run(olga), run(olga)
