@@ -1,19 +1,17 @@
 """How people and programs decide: what they say is checked here, and handed to the writer.
 
 Each action is one synchronous function, callable from any thread outside a transaction, and an `a` twin for
-coroutines. Refusals are raised after the commit. Answers and edited arguments are checked before the writer
-sees them, but only where the actor may decide: who may not, learns nothing about the request's rules.
+coroutines. Refusals are raised after the commit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
-from approvals import queries
+from approvals import fitting, queries
 from approvals.database.threads import in_database
 from approvals.database.transactions import arefuse_inside_a_transaction, refuse_inside_a_transaction
 from approvals.domain.commands import (
@@ -21,26 +19,20 @@ from approvals.domain.commands import (
     Answer,
     Comment,
     Decision,
-    Expire,
     Misuse,
     Result,
     View,
     Withdraw,
 )
-from approvals.domain.lifecycle import DECISIONS, RESPOND, Kind, Outcome, Verdict
+from approvals.domain.lifecycle import DECISIONS, RESPOND, Outcome, Verdict
 from approvals.domain.payloads import check_json, check_text
-from approvals.domain.schemas import check_against, check_choice
 from approvals.exceptions import ApprovalError, InvalidAnswer, InvalidRequest
+from approvals.fitting import Deciding
 from approvals.process import telemetry
-from approvals.queries import people_reads, permissions
 from approvals.reassignments import make_reassignment
 from approvals.writer import queue
 
 COMMENT_LIMIT = 10_000
-# Characters of the text by which an approval is answered instead.
-RESPONSE_LIMIT = 100_000
-
-Deciding: TypeAlias = Decision | Answer
 
 
 def decide(
@@ -62,7 +54,7 @@ def decide(
         decision = _make_decision(
             actor, request_id, verdict, comment=comment, arguments=arguments, answer=answer
         )
-        return _note(span, queue.write(_fit(decision)))
+        return _note(span, queue.write(fitting.fit(decision)))
 
 
 async def adecide(
@@ -80,8 +72,8 @@ async def adecide(
         decision = _make_decision(
             actor, request_id, verdict, comment=comment, arguments=arguments, answer=answer
         )
-        if _has_content(decision):
-            decision = await in_database(_fit, decision)
+        if fitting.has_content(decision):
+            decision = await in_database(fitting.fit, decision)
         return _note(span, await queue.awrite(decision))
 
 
@@ -107,7 +99,7 @@ def decide_each(decisions: Sequence[Deciding | ApprovalError]) -> list[Outcome |
     A constant number of queries before the writer's. Raises Busy where there is no room for all of them.
     """
     refuse_inside_a_transaction()
-    fitted = _fit_each(decisions)
+    fitted = fitting.fit_each(decisions)
     futures = iter(queue.submit_many([one for one in fitted if not isinstance(one, ApprovalError)]))
     return [one if isinstance(one, ApprovalError) else _outcome_or_error(next(futures)) for one in fitted]
 
@@ -133,14 +125,14 @@ def answer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = 
     Returns and raises as `decide` does.
     """
     with _span(actor, request_id) as span:
-        return _note(span, queue.write(_fit(_make_answer(actor, request_id, answer, comment))))
+        return _note(span, queue.write(fitting.fit(_make_answer(actor, request_id, answer, comment))))
 
 
 async def aanswer(actor: Actor, request_id: UUID | str, answer: Any, *, comment: str = "") -> Outcome:
     """Do as `answer`, without blocking the event loop; cancelling the caller does not take it back."""
     await arefuse_inside_a_transaction()
     with _span(actor, request_id) as span:
-        command = await in_database(_fit, _make_answer(actor, request_id, answer, comment))
+        command = await in_database(fitting.fit, _make_answer(actor, request_id, answer, comment))
         return _note(span, await queue.awrite(command))
 
 
@@ -332,94 +324,3 @@ def _make_comment(
         question=question,
         reply_to=reply_to,
     )
-
-
-# What is checked against the request's own rules
-
-
-def _fit(command: Deciding) -> Deciding:
-    """Return the command with what it says held against the request; raise where that does not fit."""
-    (fitted,) = _fit_each([command])
-    if isinstance(fitted, ApprovalError):
-        raise fitted
-    return fitted
-
-
-def _fit_each(commands: Sequence[Deciding | ApprovalError]) -> list[Deciding | ApprovalError]:
-    """Return the commands with what they say held against the requests, or the error where that does not fit.
-
-    Of a request that is closed or overdue, the writer says that instead: its commands are left as they are.
-    """
-    requests = _requests_to_check([one for one in commands if _has_content(one)])
-    fitted = [one if isinstance(one, ApprovalError) else _fit_to(requests, one) for one in commands]
-    misfits = {
-        place: one
-        for place, one in enumerate(commands)
-        if not isinstance(one, ApprovalError) and isinstance(fitted[place], ApprovalError)
-    }
-    over = _expire_overdue({one.request_id for one in misfits.values()})
-    return [
-        misfits[n] if n in misfits and misfits[n].request_id in over else one for n, one in enumerate(fitted)
-    ]
-
-
-def _has_content(command: Decision | Answer | ApprovalError) -> bool:
-    return isinstance(command, Answer) or (isinstance(command, Decision) and command.arguments is not None)
-
-
-def _requests_to_check(commands: Collection[Any]) -> dict[tuple[int | None, Any], Any]:
-    """Return the requests that the commands' actors may decide, by actor and id."""
-    if not commands:
-        return {}
-    rows = queries.requests_by_id({one.request_id for one in commands})
-    people = people_reads.persons({one.actor.user_id for one in commands} - {None})
-    audiences = people_reads.audiences(rows) if people else {}
-    found: dict[tuple[int | None, Any], Any] = {(None, row.pk): row for row in rows}
-    for person in people.values():
-        mine = (row for row in rows if permissions.may_decide(person, audiences[row.pk]))
-        found.update(((person.id, row.pk), row) for row in mine)
-    return found
-
-
-def _fit_to(requests: dict[tuple[int | None, Any], Any], command: Deciding) -> Deciding | ApprovalError:
-    request = requests.get((command.actor.user_id, command.request_id)) if _has_content(command) else None
-    try:
-        if request is None:
-            return command
-        if isinstance(command, Answer):
-            return replace(command, answer=fit_answer(request, command.answer))
-        return replace(command, arguments=fit_arguments(request, command.arguments))
-    except InvalidAnswer as error:
-        return error
-
-
-def fit_arguments(request: Any, arguments: Any) -> Any:
-    """Return edited arguments as the request lets them be; raise InvalidAnswer where it does not."""
-    if request.kind != Kind.APPROVAL:
-        return arguments
-    if request.editable is False:
-        raise InvalidAnswer("arguments of this request may not be edited.", field="arguments")
-    return arguments if request.editable is True else check_against(request.editable, arguments, "arguments")
-
-
-def fit_answer(request: Any, answer: Any) -> Any:
-    """Return an answer that fits the request's choices or schema; raise InvalidAnswer where it does not."""
-    if request.kind != Kind.CLARIFICATION:
-        if RESPOND in request.decisions:
-            check_text(answer, "answer", max_length=RESPONSE_LIMIT, required=True, error=InvalidAnswer)
-        return answer
-    if request.choices is not None:
-        return check_choice(request.choices, request.multiple, answer, "answer")
-    if request.schema is not None:
-        return check_against(request.schema, answer, "answer")
-    if not isinstance(answer, str):
-        raise InvalidAnswer("answer must be text.", field="answer")
-    return answer
-
-
-def _expire_overdue(request_ids: Collection[Any]) -> set[Any]:
-    """Time out those of these requests that are overdue; return which are closed."""
-    ids = list(request_ids)
-    futures = queue.submit_many([Expire(request_id=request_id) for request_id in ids])
-    results = zip(ids, (future.result() for future in futures), strict=True)
-    return {one for one, result in results if result.outcome is not None and result.outcome.closed}

@@ -64,6 +64,12 @@ LEGAL_MOVES: Mapping[Kind, frozenset[Status]] = {
 }
 
 
+def why_no_decision(request: Any, comment: str) -> str:
+    """Say what this comment of somebody who approves or rejects lacks for this request; empty: nothing."""
+    lacks = request.reason_required and not comment.strip()
+    return "comment must say why: this request needs a reason." if lacks else ""
+
+
 def may_become(kind: Kind, status: Status, target: Status) -> bool:
     """Only a pending request moves, and only to an end that its kind has."""
     return status is Status.PENDING and target in LEGAL_MOVES[kind]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from approvals import deciding
+from approvals import fitting
 from approvals.domain.lifecycle import (
     RESPOND,
     Kind,
@@ -17,6 +17,7 @@ from approvals.domain.lifecycle import (
     Status,
     Verdict,
     usual_decisions,
+    why_no_decision,
 )
 from approvals.exceptions import InvalidAnswer
 from approvals.queries.serialization import recorded_outcome
@@ -135,9 +136,11 @@ class AskedRequest:
         status = reply.status
         arguments, said = self.arguments, reply.answer
         if reply.arguments is not None:
-            arguments = deciding.fit_arguments(self, reply.arguments)
+            arguments = fitting.fit_arguments(self, reply.arguments)
+        if status in (Status.APPROVED, Status.REJECTED) and (lacks := why_no_decision(self, reply.comment)):
+            raise InvalidAnswer(lacks, field="comment")
         if status is Status.ANSWERED:
-            said = deciding.fit_answer(self, said)
+            said = fitting.fit_answer(self, said)
         elif status is Status.TIMED_OUT:
             said = self.default
         outcome = recorded_outcome(

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
-from approvals.deciding import COMMENT_LIMIT, RESPONSE_LIMIT
+from approvals.deciding import COMMENT_LIMIT
 from approvals.domain.lifecycle import Kind
 from approvals.domain.payloads import LONGEST_DURATION
 from approvals.domain.request_terms import KEY_LIMIT, TERMS, URL_LIMIT, Place, Term, terms_in
 from approvals.domain.term_rules import GROUP_LIMIT, OMITTED, ORIGIN_LIMIT, TITLE_LIMIT
+from approvals.fitting import RESPONSE_LIMIT
 from approvals.web.api.paging import DEFAULT_LIMIT, LIMIT
 from approvals.web.api.wire import KindName, StatusName, make_field, with_terms
 

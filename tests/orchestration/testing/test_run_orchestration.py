@@ -321,6 +321,17 @@ class TestPeople:
         with pytest.raises(PeopleMismatch, match=text):
             run_orchestration(refund, {"order": 812}, people=people)
 
+    @pytest.mark.parametrize("reply", [approve, reject])
+    def test_who_decides_where_a_reason_is_needed_gives_one(self, reply: Any) -> None:
+        async def delete(run: Run) -> str:
+            return (await run.approve("Delete", reason_required=True)).comment
+
+        for comment in ("", " "):
+            with pytest.raises(PeopleMismatch, match=r"no reply to .*: comment must say why"):
+                run_orchestration(delete, people=[reply(comment)])
+        run = run_orchestration(delete, people=[reply("It is empty.")])
+        assert [each.outcome and each.outcome.comment for each in run.requests] == ["It is empty."]
+
     def test_what_is_no_reply_is_refused_at_once(self) -> None:
         with pytest.raises(TypeError, match=r"people\[0\]: approve\(\), .*, not 'approve'"):
             run_orchestration(refund, {"order": 812}, people=["approve"])  # type: ignore[list-item]  # the point

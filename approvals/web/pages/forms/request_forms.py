@@ -10,11 +10,12 @@ from django import forms
 from django.contrib.auth.models import Group
 from django.http import QueryDict
 
-from approvals.deciding import COMMENT_LIMIT, RESPONSE_LIMIT
+from approvals.deciding import COMMENT_LIMIT
 from approvals.domain.lifecycle import RESPOND, Severity, Verdict
 from approvals.domain.masking import HiddenHeaders
 from approvals.domain.schemas import check_against, labels_of
 from approvals.exceptions import ApprovalError
+from approvals.fitting import RESPONSE_LIMIT
 from approvals.web.pages.differences import Change, changes
 from approvals.web.pages.forms.fields import OptionField, TextField, TicksField, as_json
 from approvals.web.pages.forms.plain_form import PlainForm
