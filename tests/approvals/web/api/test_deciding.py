@@ -140,6 +140,13 @@ class TestAnswer:
         assert fields_at_fault(problem) == ["answer.n"]
         assert fields_at_fault(program.post(f"/requests/{request_id}/answer", {}, 422)) == ["answer"]
 
+    def test_it_may_be_sent_as_a_decision(self, program: Program) -> None:
+        request_id = make.clarification(choices=["4711", "4712"])
+        responded = {"decision": "respond", "answer": "4711"}
+        outcome = program.post(f"/requests/{request_id}/decision", responded)
+        assert (outcome["status"], outcome["answer"]) == ("answered", "4711")
+        assert program.post(f"/requests/{request_id}/answer", {"answer": "4711"}) == outcome
+
     def test_null_is_an_answer_where_it_fits(self, program: Program) -> None:
         request_id = make.clarification(schema={"type": ["null", "string"]})
         assert program.post(f"/requests/{request_id}/answer", {"answer": None})["status"] == "answered"
