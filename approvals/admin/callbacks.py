@@ -10,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -66,14 +66,15 @@ class CallbackAdmin(ListAdmin):
         """Have it posted again at once (POST), under the same id."""
         if not request.user.has_perm(SEND_AGAIN):
             raise PermissionDenied
+        back = HttpResponseRedirect(reverse("admin:approvals_callback_change", args=[callback_id]))
         if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+            return back
         callback = self.get_queryset(request).filter(pk=callback_id).first()
         if callback is None or not callbacks.send_again(callback_id):
             raise Http404(f"There is no callback {callback_id}, or you may not see it.")
         self.log_change(request, callback, "Sent again.")
         messages.success(request, "It is sent again. Each attempt is listed below once it has ended.")
-        return HttpResponseRedirect(reverse("admin:approvals_callback_change", args=[callback_id]))
+        return back
 
     @admin.display(description="address")
     def to(self, callback: Callback) -> SafeString:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
@@ -96,7 +96,7 @@ class DestinationAdmin(ListAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+            return HttpResponseRedirect(reverse("admin:approvals_destination_change", args=[destination_id]))
         rows = Destination.objects.filter(pk=destination_id).exclude(address="")
         if not rows:
             raise Http404(f"There is no destination {destination_id}.")

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -71,14 +71,15 @@ class NotificationAdmin(ListAdmin):
         """Have it sent again at once (POST), if there is still a point in it."""
         if not request.user.has_perm(SEND_AGAIN):
             raise PermissionDenied
+        back = HttpResponseRedirect(reverse("admin:approvals_notification_change", args=[notification_id]))
         if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+            return back
         row = self.get_queryset(request).filter(pk=notification_id).first()
         if row is None or not notifications.send_again(notification_id):
             raise Http404(f"There is no notification {notification_id}, or you may not see it.")
         self.log_change(request, row, "Sent again.")
         messages.success(request, "It is sent again, if there is still a point in it.")
-        return HttpResponseRedirect(reverse("admin:approvals_notification_change", args=[notification_id]))
+        return back
 
     @admin.display(description="for")
     def owner(self, row: Notification) -> SafeString:

@@ -190,7 +190,10 @@ class TestSendingAgain:
     def test_looking_sends_nothing(self, rita: User) -> None:
         callback = closed()
         ended(callback, DeliveryStatus.DELIVERED, (200, ""))
-        assert client_of(rita).get(f"{CALLBACKS}{callback.pk}/send_again/").status_code == 405
+        page = f"{CALLBACKS}{callback.pk}/change/"
+        response = client_of(rita).get(f"{CALLBACKS}{callback.pk}/send_again/", follow=True)
+        assert response.redirect_chain == [(page, 302)]
+        assert callback_of(str(callback.request_id)).status == DeliveryStatus.DELIVERED
         assert callback_of(str(callback.request_id)).status == DeliveryStatus.DELIVERED
 
     def test_one_that_does_not_exist_is_not_found(self, rita: User) -> None:

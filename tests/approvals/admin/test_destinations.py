@@ -130,7 +130,8 @@ def test_what_fails_is_found_also_the_mail_of_accounts(client: Client, team: Gro
 
 def test_one_is_removed_with_what_was_told_there(client: Client, team: Group) -> None:
     row = make.destination(team, "webhook", SECRET)
-    assert client.get(f"{DESTINATIONS}{row.pk}/remove/").status_code == 405
+    removing = client.get(f"{DESTINATIONS}{row.pk}/remove/", follow=True)
+    assert removing.redirect_chain == [(f"{DESTINATIONS}{row.pk}/change/", 302)]
     assert client.post(f"{DESTINATIONS}{row.pk}/remove/").status_code == 302
     assert not Destination.objects.exists()
 
