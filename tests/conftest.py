@@ -74,7 +74,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Nothing of what collecting makes is garbage; to look for some takes a sixth of its time."""
+    """Collect tests without the garbage collector, which would take a sixth of the time."""
     gc.disable()
     try:
         return (yield)

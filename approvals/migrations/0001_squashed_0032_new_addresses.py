@@ -1,4 +1,7 @@
-"""What the 32 migrations it replaces make of a new database, in a fraction of their time."""
+"""Makes what the 32 migrations that it replaces make of a new database, in a fraction of their time.
+
+Their steps that change rows are left out: a new database has none, nor groups that could be granted anything.
+"""
 
 import approvals.database.fields
 import approvals.domain.lifecycle

@@ -51,7 +51,6 @@ RULES: Mapping[str, tuple[str, str]] = {
         "assignees four_eyes title arguments timeout default",
     ),
     "approvals/domain/escalation.py": ("steps in the time that there is", "escalation timeout"),
-    "approvals/domain/lifecycle.py": ("what a comment must say", "reason_required"),
     "approvals/domain/lookalikes.py": ("`title` of a JSON Schema", "title"),
     "approvals/domain/masking.py": ("`key` of a header", "key"),
     "approvals/queries/assignees.py": (
@@ -154,8 +153,8 @@ RULES: Mapping[str, tuple[str, str]] = {
         "title details arguments assignees timeout",
     ),
     "approvals/writer/rules/deciding.py": (
-        "votes and edits; a run withdraws what it asked",
-        "required editable arguments origin decisions",
+        "votes, edits and reasons; a run withdraws what it asked",
+        "required editable arguments origin decisions reason_required",
     ),
     "approvals/writer/rules/escalating.py": ("whom a step names", "assignees escalation"),
     "approvals/writer/rules/opening.py": (

@@ -297,6 +297,7 @@ def caller(server: Server, headers: Mapping[str, str] | None = None) -> httpx.As
     )
 
 
+@pytest.mark.alone
 @pytest.mark.one_stack
 async def test_a_user_who_asks_too_much_is_told_when_to_ask_again_and_others_are_served(serve: Serve) -> None:
     """By token or by session, over HTTP or a connection, it is one allowance; a held answer costs one."""
@@ -365,6 +366,7 @@ async def _refused(client: httpx.AsyncClient, path: str, **options: Any) -> http
     raise AssertionError("never refused")
 
 
+@pytest.mark.alone
 async def test_a_flood_from_one_address_is_refused_though_the_database_hangs(
     private_postgres: PostgresServer, serve: Serve
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import DjangoDbBlocker
 
+from orchestration.observing.health import Readiness
 from tests import in_process
 from tests.conftest import Servers
 from tests.marks import both_databases
@@ -46,12 +48,15 @@ def stepwise(
 
 @pytest.fixture
 def without_squashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    """Django knows the single migrations alone."""
+    """Django knows the single migrations alone, and those that came later as their successors."""
     settings.MIGRATION_MODULES = {}
     for app, squashed in SQUASHED.items():
         package = f"single_migrations_of_{app}"
         shutil.copytree(_folder_of(app), tmp_path / package)
         (tmp_path / package / f"{squashed}.py").unlink()
+        for file in (tmp_path / package).glob("*.py"):
+            last = squashed.removeprefix("0001_squashed_")
+            file.write_text(file.read_text(encoding="utf-8").replace(squashed, last), encoding="utf-8")
         settings.MIGRATION_MODULES[app] = package
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -81,6 +86,31 @@ def test_a_new_database_is_the_one_that_took_each_migration_and_that_stays_as_it
         call_command("migrate", verbosity=0)
     assert everything_of_it() == new
     assert applied() >= set(SQUASHED.items())
+
+
+@pytest.mark.one_stack
+@pytest.mark.django_db
+def test_a_database_of_an_earlier_version_goes_on_with_the_single_ones(
+    stack: Stack, stepwise: Database, settings: Any
+) -> None:
+    """Also where one app has all of its own, and is migrated before the other."""
+    in_process.join(stack)
+    new = everything_of_it()
+    in_process.join(Stack(stack.name, stepwise, stack.redis))
+    call_command("migrate", "approvals", "0031", verbosity=0)
+    settings.MIGRATION_MODULES = {}
+    assert unapplied() == "1 not applied"
+    for app in ("auth", "orchestration"):
+        call_command("migrate", app, verbosity=0)
+    assert not applied() & {("approvals", SQUASHED["approvals"])}
+    call_command("migrate", verbosity=0)
+    assert everything_of_it() == new
+    assert unapplied() is None
+
+
+def unapplied() -> str | None:
+    """What whoever asks about the health of the installation is told."""
+    return asyncio.run(Readiness().faults())["migrations"]
 
 
 def applied() -> set[tuple[str, str]]:
