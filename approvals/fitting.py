@@ -26,7 +26,7 @@ Deciding: TypeAlias = Decision | Answer
 
 
 def fit(command: Deciding) -> Deciding:
-    """Return the command with what it says held against the request; raise where that does not fit."""
+    """Return the command, checked against the request's rules; raise InvalidAnswer where it does not fit."""
     (fitted,) = fit_each([command])
     if isinstance(fitted, ApprovalError):
         raise fitted
@@ -34,7 +34,7 @@ def fit(command: Deciding) -> Deciding:
 
 
 def fit_each(commands: Sequence[Deciding | ApprovalError]) -> list[Deciding | ApprovalError]:
-    """Return the commands with what they say held against the requests, or the error where that does not fit.
+    """Return the commands, checked against the rules of their requests, or the error where one does not fit.
 
     Of a request that is closed or overdue, the writer says that instead: its commands are left as they are.
     """

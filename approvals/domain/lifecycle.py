@@ -64,10 +64,10 @@ LEGAL_MOVES: Mapping[Kind, frozenset[Status]] = {
 }
 
 
-def why_no_decision(request: Any, comment: str) -> str:
-    """Say what this comment of somebody who approves or rejects lacks for this request; empty: nothing."""
-    lacks = request.reason_required and not comment.strip()
-    return "comment must say why: this request needs a reason." if lacks else ""
+def missing_reason(reason_required: bool, comment: str) -> str:
+    """Say that a person who approves or rejects has to say why; empty where this one did, or need not."""
+    missing = reason_required and not comment.strip()
+    return "comment must say why: this request needs a reason." if missing else ""
 
 
 def may_become(kind: Kind, status: Status, target: Status) -> bool:

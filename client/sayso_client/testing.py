@@ -38,7 +38,10 @@ def approve(request: Asked) -> Verdict:
 
 @dataclass
 class FakeServer:
-    """Answers as a server of Sayso does, in memory. `asked` is what was asked, in order."""
+    """Answers as a server of Sayso does, in memory. `asked` is what was asked, in order.
+
+    Its people's decisions are taken as they are: it checks neither answers nor `reason_required`.
+    """
 
     decide: Decide = approve
     asked: list[dict[str, Any]] = field(default_factory=list)

@@ -16,8 +16,8 @@ from approvals.domain.lifecycle import (
     Severity,
     Status,
     Verdict,
+    missing_reason,
     usual_decisions,
-    why_no_decision,
 )
 from approvals.exceptions import InvalidAnswer
 from approvals.queries.serialization import recorded_outcome
@@ -137,8 +137,9 @@ class AskedRequest:
         arguments, said = self.arguments, reply.answer
         if reply.arguments is not None:
             arguments = fitting.fit_arguments(self, reply.arguments)
-        if status in (Status.APPROVED, Status.REJECTED) and (lacks := why_no_decision(self, reply.comment)):
-            raise InvalidAnswer(lacks, field="comment")
+        missing = missing_reason(self.reason_required, reply.comment)
+        if missing and status in (Status.APPROVED, Status.REJECTED):
+            raise InvalidAnswer(missing, field="comment")
         if status is Status.ANSWERED:
             said = fitting.fit_answer(self, said)
         elif status is Status.TIMED_OUT:

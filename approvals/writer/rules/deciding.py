@@ -6,7 +6,7 @@ from typing import Any
 
 from approvals.domain.accounts import on_record
 from approvals.domain.commands import Accepted, Actor, Answer, Decision, Expire, Refused, Result, Withdraw
-from approvals.domain.lifecycle import RESPOND, Kind, Status, Verdict, is_overdue, tally, why_no_decision
+from approvals.domain.lifecycle import RESPOND, Kind, Status, Verdict, is_overdue, missing_reason, tally
 from approvals.domain.payloads import canonical
 from approvals.models import Event, HumanRequest
 from approvals.queries import permissions
@@ -44,8 +44,9 @@ def _check_words(command: Decision, row: HumanRequest) -> Refused | None:
     if command.arguments is not None and row.editable is False:
         detail = "arguments of this request may not be edited."
         return Refused(code="invalid", detail=detail, field="arguments")
-    if command.actor.user_id is not None and (detail := why_no_decision(row, command.comment)):
-        return Refused(code="invalid", detail=detail, field="comment")
+    missing = missing_reason(row.reason_required, command.comment)
+    if missing and command.actor.user_id is not None:  # programs need none
+        return Refused(code="invalid", detail=missing, field="comment")
     return None
 
 
