@@ -104,7 +104,7 @@ class Run(models.Model):
     input = JSONText(default=dict)
     key = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=16, choices=RunStatus.choices, default=RunStatus.QUEUED)
-    # Why it ended so: rejected, timed_out, withdrawn, step_failed, interrupted, … or empty.
+    # Why it ended so: rejected, responded, timed_out, withdrawn, step_failed, interrupted, … or empty.
     reason = models.CharField(max_length=REASON_LIMIT, blank=True)
     result = JSONText(null=True, blank=True)
     error = models.TextField(blank=True)

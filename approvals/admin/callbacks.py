@@ -21,7 +21,7 @@ from approvals.admin.filters import days, typed_filter
 from approvals.admin.selection import page_of, request_column
 from approvals.models import Callback, CallbackAttempt
 from approvals.web.edge.hidden_characters import visible
-from approvals.web.pages.access import user_id
+from approvals.web.pages.access import NOT_RECORDED, user_id
 from approvals.writer import callbacks
 
 Callbacks = QuerySet[Callback]
@@ -63,11 +63,12 @@ class CallbackAdmin(ListAdmin):
         }
 
     def send_again_view(self, request: HttpRequest, callback_id: UUID) -> HttpResponse:
-        """Have it posted again at once (POST), under the same id."""
+        """Lead to its page (GET), or have it posted again at once (POST), under the same id."""
         if not request.user.has_perm(SEND_AGAIN):
             raise PermissionDenied
         back = HttpResponseRedirect(reverse("admin:approvals_callback_change", args=[callback_id]))
         if request.method != "POST":
+            messages.warning(request, NOT_RECORDED)
             return back
         callback = self.get_queryset(request).filter(pk=callback_id).first()
         if callback is None or not callbacks.send_again(callback_id):

@@ -25,6 +25,7 @@ from approvals.domain.telling import EVENTS
 from approvals.models import Destination
 from approvals.queries.account_names import name_field
 from approvals.web.edge.hidden_characters import visible
+from approvals.web.pages.access import NOT_RECORDED
 from approvals.web.pages.forms import DestinationForm
 from approvals.writer import greetings
 
@@ -92,10 +93,11 @@ class DestinationAdmin(ListAdmin):
         return self._edit(request, self.find_row(request, object_id))
 
     def remove_view(self, request: HttpRequest, destination_id: int) -> HttpResponse:
-        """Remove it (POST), with what was told there."""
+        """Lead to its page (GET), or remove it (POST), with what was told there."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method != "POST":
+            messages.warning(request, NOT_RECORDED)
             return HttpResponseRedirect(reverse("admin:approvals_destination_change", args=[destination_id]))
         rows = Destination.objects.filter(pk=destination_id).exclude(address="")
         if not rows:

@@ -21,7 +21,7 @@ from approvals.models import Notification, NotificationAttempt
 from approvals.queries.account_names import name_field
 from approvals.queries.notices import WITH_OWNER
 from approvals.web.edge.hidden_characters import visible
-from approvals.web.pages.access import user_id
+from approvals.web.pages.access import NOT_RECORDED, user_id
 from approvals.writer import notifications
 
 Notifications = QuerySet[Notification]
@@ -68,11 +68,12 @@ class NotificationAdmin(ListAdmin):
         }
 
     def send_again_view(self, request: HttpRequest, notification_id: UUID) -> HttpResponse:
-        """Have it sent again at once (POST), if there is still a point in it."""
+        """Lead to its page (GET), or have it sent again at once (POST), if there is still a point in it."""
         if not request.user.has_perm(SEND_AGAIN):
             raise PermissionDenied
         back = HttpResponseRedirect(reverse("admin:approvals_notification_change", args=[notification_id]))
         if request.method != "POST":
+            messages.warning(request, NOT_RECORDED)
             return back
         row = self.get_queryset(request).filter(pk=notification_id).first()
         if row is None or not notifications.send_again(notification_id):

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.domain.lifecycle import Kind, Status
+from approvals.domain.lifecycle import Kind, Status, Verdict, approved
 from approvals.web.edge.hidden_characters import visible
 from orchestration import queries
 from orchestration.exceptions import UnknownRun
@@ -51,8 +51,9 @@ def what_goes_on(request: Any, runs: Mapping[str, Run]) -> SafeString:
 
     Of a run that has ended it says how.
     """
-    instead = request.status == Status.ANSWERED and request.kind == Kind.APPROVAL
-    after = "is told" if instead or request.status in (Status.REJECTED, Status.WITHDRAWN) else "goes on"
+    timeout = Verdict(request.on_timeout) if request.on_timeout else None
+    no = approved(Kind(request.kind), Status(request.status), timeout) is False
+    after = "is told" if no or request.status == Status.WITHDRAWN else "goes on"
     run = run_behind(request, runs)
     if run is None:
         return format_html("The program that asked {}", after)

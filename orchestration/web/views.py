@@ -17,7 +17,7 @@ from approvals.domain.commands import Actor, Channel
 from approvals.exceptions import UnknownRequest
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages import acts
-from approvals.web.pages.access import page, posted, user_id, wants_detail
+from approvals.web.pages.access import page, post_only, unsent_notice, user_id, wants_detail
 from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.json_tables import pretty
 from approvals.web.pages.request_page import form_for
@@ -110,7 +110,7 @@ def _start_form(request: HttpRequest, chosen: Orchestration) -> StartForm:
 @require_safe
 def run_page(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Show the run; with `before`, an earlier part of what happened; with `request`, that one to decide."""
-    return _render_run(request, _find(request, run_id))
+    return _render_run(request, _find(request, run_id), notice=unsent_notice(request))
 
 
 @page(UnknownRun, UnknownRequest)
@@ -139,7 +139,7 @@ def step_result(request: HttpRequest, run_id: UUID, step_id: int) -> HttpRespons
 
 
 @page(UnknownRun)
-@posted(back_to="run", by="run_id")
+@post_only(back_to="run", by="run_id")
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """End the run, and withdraw what it asks."""
 
@@ -151,7 +151,7 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @page(UnknownRun)
-@posted(back_to="run", by="run_id")
+@post_only(back_to="run", by="run_id")
 def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Let the run go on from its record; its page says what that repeats."""
     return _change(request, run_id, OrchestrationManager().resume)

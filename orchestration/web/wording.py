@@ -18,8 +18,6 @@ REASONS = {
     "invalid": "Its result is not JSON.",
     "error": "The program raised an error.",
 }
-# With these, the error is in the words of a request.
-REASONS_OF_PEOPLE = frozenset({"rejected", "responded", "timed_out", "withdrawn", "interrupted"})
 
 CHANNELS = {
     Channel.PAGE: "on this site",
@@ -43,6 +41,5 @@ def start_in_words(run: Run, token: str = "") -> str:
 
 
 def error_of(run: Run, *, sees_requests: bool) -> str:
-    """Return the error; empty if it may quote requests of the run and the reader may not see all of them."""
-    of_people = run.reason in REASONS_OF_PEOPLE or run.status == "rejected"
-    return run.error if sees_requests or not of_people else ""
+    """Return the error; empty if the reader may not see all requests of the run, which it may quote."""
+    return run.error if sees_requests else ""

@@ -29,6 +29,10 @@ P = ParamSpec("P")
 # Headers by which browsers, the older ones as well, say why they fetch a page.
 SAY_WHY = ("Sec-Purpose", "Purpose", "X-Moz")
 
+# In the address of a page to which somebody was led instead of sending something.
+UNSENT = "unsent"
+NOT_RECORDED = "What you meant to send was not recorded. Send it again if it is still needed."
+
 PageView: TypeAlias = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
@@ -55,23 +59,31 @@ def page(*unknown: type[Exception]) -> Callable[[PageView[P]], PageView[P]]:
     return decorate
 
 
-def posted(*, back_to: str, by: str = "") -> Callable[[PageView[P]], PageView[P]]:
-    """Decorate a view that only POST reaches, from a form of the page `back_to`.
+def post_only(*, back_to: str, by: str = "") -> Callable[[PageView[P]], PageView[P]]:
+    """Decorate a view that takes what a form on the page `back_to` sends.
 
-    Whoever comes here by GET, after logging in again or reloading a refused form, is led to that page. `by`
-    names the argument that the addresses of both have.
+    Whoever opens its address (GET), after logging in on the way or once more, is led to that page, which says
+    that nothing was recorded. `by` names the argument that the addresses of both have.
     """
 
     def decorate(view: PageView[P]) -> PageView[P]:
         @wraps(view)
-        def posted_view(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def post_only_view(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if request.method == "POST":
                 return view(request, *args, **kwargs)
-            return HttpResponseRedirect(reverse(back_to, args=[kwargs[by]] if by else []))
+            query = request.GET.copy()
+            query[UNSENT] = ""
+            page = reverse(back_to, args=[kwargs[by]] if by else [])
+            return HttpResponseRedirect(f"{page}?{query.urlencode()}")
 
-        return require_http_methods(["GET", "HEAD", "POST"])(posted_view)
+        return require_http_methods(["GET", "HEAD", "POST"])(post_only_view)
 
     return decorate
+
+
+def unsent_notice(request: HttpRequest) -> str:
+    """Return what the page says to whom `post_only` has led there; empty for all others."""
+    return NOT_RECORDED if UNSENT in request.GET else ""
 
 
 def user_id(request: HttpRequest) -> int:

@@ -15,7 +15,7 @@ from approvals import delegations
 from approvals.database.clock import database_now
 from approvals.exceptions import InvalidRequest, NotPermitted, UnknownDelegation
 from approvals.queries.delegations import delegations_of, delegations_to
-from approvals.web.pages.access import page, posted, user_id
+from approvals.web.pages.access import page, post_only, unsent_notice, user_id
 from approvals.web.pages.forms import DelegationForm
 
 
@@ -40,7 +40,7 @@ def away(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownDelegation)
-@posted(back_to="away")
+@post_only(back_to="away")
 def end_delegation(request: HttpRequest, delegation_id: UUID) -> HttpResponse:
     delegations.end(delegation_id, by=request.user)
     return HttpResponseRedirect(reverse("away"), status=HTTPStatus.SEE_OTHER)
@@ -57,6 +57,7 @@ def _show(request: HttpRequest, form: DelegationForm, status: HTTPStatus = HTTPS
             "to_me": delegations_to(person),
             "now": database_now(),
             "saved": "saved" in request.GET,
+            "unsent": unsent_notice(request),
         },
         status=status,
     )

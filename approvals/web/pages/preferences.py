@@ -25,7 +25,7 @@ from approvals.web.edge.preferences import (
     remove_destination,
     save,
 )
-from approvals.web.pages.access import page, posted, user_id
+from approvals.web.pages.access import page, post_only, unsent_notice, user_id
 from approvals.web.pages.forms import AddressForm, CodeForm, EventsForm, PreferenceForm, WebhookForm
 from approvals.writer import new_addresses
 
@@ -44,7 +44,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="preferences")
+@post_only(back_to="preferences")
 @sensitive_post_parameters("address")
 def add_own_webhook(request: HttpRequest) -> HttpResponse:
     """Have oneself told by a webhook, too; its address is not shown again."""
@@ -62,7 +62,7 @@ def add_own_webhook(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="preferences")
+@post_only(back_to="preferences")
 @sensitive_post_parameters("address")
 def add_own_address(request: HttpRequest) -> HttpResponse:
     """Have a code sent to another mail address, which is told nothing before it was entered."""
@@ -80,7 +80,7 @@ def add_own_address(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="preferences")
+@post_only(back_to="preferences")
 @sensitive_post_parameters("code")
 def enter_code(request: HttpRequest) -> HttpResponse:
     """Have oneself told at the address to which this code was sent."""
@@ -96,7 +96,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="preferences")
+@post_only(back_to="preferences")
 def send_another_code(request: HttpRequest) -> HttpResponse:
     form = CodeForm({})
     form.full_clean()
@@ -110,14 +110,14 @@ def send_another_code(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="preferences")
+@post_only(back_to="preferences")
 def drop_new_address(request: HttpRequest) -> HttpResponse:
     new_addresses.drop(user_id(request))
     return _back()
 
 
 @page(UnknownRequest)
-@posted(back_to="preferences")
+@post_only(back_to="preferences")
 def change_own_destination(request: HttpRequest, destination_id: int) -> HttpResponse:
     """Choose of which events one of one's own places is told; none, and it is told nothing."""
     form = _events_form(destination_id, request.POST)
@@ -128,7 +128,7 @@ def change_own_destination(request: HttpRequest, destination_id: int) -> HttpRes
 
 
 @page(UnknownRequest)
-@posted(back_to="preferences")
+@post_only(back_to="preferences")
 def remove_own_destination(request: HttpRequest, destination_id: int) -> HttpResponse:
     remove_destination(user_id(request), destination_id)
     return _saved()
@@ -153,6 +153,7 @@ def _show(
         {
             "form": form or PreferenceForm(initial=told),
             "saved": "saved" in request.GET,
+            "unsent": unsent_notice(request),
             "destinations": [_shown(one, person, events_form) for one in queries.destinations_of(person)],
             "tells": tells_people(),
             "webhook_form": (webhook_form or WebhookForm(auto_id="webhook_%s")) if _may_add() else None,

@@ -16,7 +16,7 @@ from approvals.database.clock import database_now
 from approvals.exceptions import InvalidRequest, UnknownRequest
 from approvals.web.edge import tokens
 from approvals.web.edge.token_makers import issue_by
-from approvals.web.pages.access import page, posted, user_id
+from approvals.web.pages.access import page, post_only, unsent_notice, user_id
 from approvals.web.pages.forms import TokenForm
 
 LISTED = 200
@@ -43,7 +43,7 @@ def own_tokens(request: HttpRequest) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="tokens")
+@post_only(back_to="tokens")
 def revoke_own_token(request: HttpRequest, token_id: UUID) -> HttpResponse:
     if not tokens.of_user(user_id(request)).filter(pk=token_id).exists():
         raise Http404("There is no such token of yours.")
@@ -56,4 +56,5 @@ def _show(
 ) -> HttpResponse:
     held = list(tokens.of_user(user_id(request))[: LISTED + 1])
     context = {"form": form, "tokens": held[:LISTED], "more": len(held) > LISTED, "now": database_now()}
+    context["unsent"] = unsent_notice(request)
     return render(request, "approvals/tokens.html", context | made, status=status)

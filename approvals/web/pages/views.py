@@ -21,7 +21,15 @@ from approvals.domain.commands import Channel
 from approvals.exceptions import UnknownRequest
 from approvals.web.edge.actors import actor_of_http
 from approvals.web.pages import acts, json_tables
-from approvals.web.pages.access import page, posted, record_view, trail_once_seen, user_id, wants_detail
+from approvals.web.pages.access import (
+    page,
+    post_only,
+    record_view,
+    trail_once_seen,
+    unsent_notice,
+    user_id,
+    wants_detail,
+)
 from approvals.web.pages.acts import NotRecorded
 from approvals.web.pages.filters import Filters, number_of
 from approvals.web.pages.inbox_page import InboxPage
@@ -69,7 +77,8 @@ def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
         actor = actor_of_http(request, Channel.PAGE)
         instead = acts.submit(actor, asked, form_for(asked, request.POST))
         return _refuse(request, instead) if instead else _go_on(request, asked, successors)
-    return _show_request(request, asked, trail=trail_once_seen(request, asked))
+    trail = trail_once_seen(request, asked)
+    return _show_request(request, asked, trail=trail, notice=unsent_notice(request))
 
 
 @page(UnknownRequest)
@@ -82,7 +91,7 @@ def mark_viewed(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="request", by="request_id")
+@post_only(back_to="request", by="request_id")
 def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
     asked = queries.request_for(user_id(request), request_id)
     instead = acts.withdraw(request, asked)
@@ -90,7 +99,7 @@ def withdraw(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="request", by="request_id")
+@post_only(back_to="request", by="request_id")
 def hand_on(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """Let others decide instead; whoever may not see the request any more goes on with the inbox."""
     asked = queries.request_for(user_id(request), request_id)
@@ -103,7 +112,7 @@ def hand_on(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 @page(UnknownRequest)
-@posted(back_to="request", by="request_id")
+@post_only(back_to="request", by="request_id")
 def comment(request: HttpRequest, request_id: UUID) -> HttpResponse:
     asked = queries.request_for(user_id(request), request_id)
     instead = acts.comment(request, asked)

@@ -81,7 +81,9 @@ class RunOnTheWire(BaseModel):
     title: str = Field(description="As its orchestration is registered, with fields of the input.")
     owner: str | None
     status: RunStatusName
-    reason: str = Field(description="Why it ended so: `rejected`, `timed_out`, `step_failed` and others.")
+    reason: str = Field(
+        description="Why it ended so: `rejected`, `responded`, `timed_out`, `step_failed` and others."
+    )
     input: dict[str, Any]
     plan: list[dict[str, Any]] = Field(description="The steps of its plan, if it has one.")
     result: Any

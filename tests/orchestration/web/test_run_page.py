@@ -16,12 +16,13 @@ from django.utils import timezone
 from approvals import deciding, gate, queries
 from approvals.domain.commands import Actor, Channel
 from approvals.domain.lifecycle import Outcome
-from approvals.models import AuditEntry
+from approvals.models import AuditEntry, HumanRequest
 from approvals.web.edge import tokens
 from orchestration import orchestration
 from orchestration.manager import OrchestrationManager, start
 from orchestration.models import Message, Run, RunStatus
 from orchestration.runs.retention import purge_runs
+from orchestration.templatetags.runs import what_goes_on
 from tests import factories as make
 from tests.clients import client_of, text
 from tests.marks import both_databases
@@ -128,6 +129,28 @@ def test_a_run_that_was_answered_instead_is_told_and_says_so(client: Client, olg
     ended = {"status": RunStatus.REJECTED, "reason": "responded", "finished_at": timezone.now()}
     Run.objects.filter(pk=one.pk).update(**ended)
     assert "A person gave a text instead of approving." in text(client.get(page(one)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "on_timeout", "after"),
+    [
+        ("approval", "pending", "reject", "goes on"),
+        ("approval", "approved", "reject", "goes on"),
+        ("approval", "rejected", "reject", "is told"),
+        ("approval", "answered", "reject", "is told"),
+        ("approval", "withdrawn", "approve", "is told"),
+        ("approval", "timed_out", "reject", "is told"),
+        ("approval", "timed_out", "approve", "goes on"),
+        ("clarification", "answered", "", "goes on"),
+        ("clarification", "timed_out", "", "goes on"),
+        ("clarification", "withdrawn", "", "is told"),
+    ],
+)
+def test_who_asked_goes_on_after_a_yes_and_an_answer(
+    kind: str, status: str, on_timeout: str, after: str
+) -> None:
+    closed = HumanRequest(kind=kind, status=status, on_timeout=on_timeout)
+    assert what_goes_on(closed, {}) == f"The program that asked {after}"
 
 
 def test_several_at_once_say_what_goes_on_with_each(client: Client, olga: User) -> None:
@@ -278,13 +301,15 @@ class TestUnseen:
     def watcher(self) -> Client:
         return client_of(make.user(may=("view_run", "change_run")))
 
+    @pytest.mark.parametrize("reason", ["rejected", "error", "replay_mismatch"])
     @pytest.mark.parametrize("status", [RunStatus.REJECTED, RunStatus.FAILED])
     def test_nor_in_how_the_run_ended_or_what_resuming_asks(
-        self, watcher: Client, olga: User, status: RunStatus
+        self, watcher: Client, olga: User, status: RunStatus, reason: str
     ) -> None:
+        """Whatever the reason is: an error of the program's own may quote what it was told."""
         now = timezone.now()
         error = "Pay ACME: rejected by annika: Fraud."
-        one = run(olga, status=status, reason="rejected", error=error, finished_at=now)
+        one = run(olga, status=status, reason=reason, error=error, finished_at=now)
         request = asked_by(one, "Pay ACME", requester=olga, assignees=[ann := make.user("annika")])
         deciding.decide(make.actor(ann), request, "reject", comment="Fraud.")
         one.steps.create(

@@ -111,7 +111,7 @@ class TestResume:
         assert "Resume this run" not in text(watcher.get(page(one)))
         assert watcher.post(page(one) + "resume/").status_code == 403
         assert client_of(make.user()).post(page(one) + "resume/").status_code == 404
-        assert client_of(olga).get(page(one) + "resume/", follow=True).redirect_chain == [(page(one), 302)]
+        assert "was not recorded" in client_of(olga).get(page(one) + "resume/", follow=True).text
         assert queries.run_by_id(one.pk).status == RunStatus.REJECTED
 
 
@@ -258,7 +258,7 @@ class TestCancel:
 
     def test_reading_ends_nothing(self, client: Client, olga: User) -> None:
         one = run(olga)
-        assert client.get(page(one) + "cancel/", follow=True).redirect_chain == [(page(one), 302)]
+        assert "was not recorded" in client.get(page(one) + "cancel/", follow=True).text
         assert queries.run_by_id(one.pk).cancel_requested_at is None
 
 

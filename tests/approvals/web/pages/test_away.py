@@ -57,6 +57,8 @@ def test_one_is_made_shown_to_both_and_ended(client: Client, ann: User) -> None:
     other = client_of(row.delegate)
     assert "For whom I decide ann Now" in text(other.get(AWAY))
     assert client_of(make.user()).post(f"{AWAY}{row.pk}/end/").status_code == 404
+    assert "was not recorded" in other.get(f"{AWAY}{row.pk}/end/", follow=True).text
+    assert Delegation.objects.get(ended_at=None) == row
     assert other.post(f"{AWAY}{row.pk}/end/")["Location"] == AWAY
     assert "by bob" in text(client.get(AWAY))
     assert f"{AWAY}{row.pk}/end/" not in client.get(AWAY).text

@@ -81,8 +81,9 @@ class TestComments:
     def test_who_fetches_the_forms_address_is_led_to_the_request(
         self, client: Client, request_id: str
     ) -> None:
-        response = client.get(self.address(request_id), {"text": "Hello"})
-        assert (response.status_code, response["Location"]) == (302, f"/requests/{request_id}/")
+        response = client.get(self.address(request_id), {"q": "Hello"}, follow=True)
+        assert response.redirect_chain == [(f"/requests/{request_id}/?q=Hello&unsent=", 302)]
+        assert "was not recorded" in response.text
         assert said(request_id) == []
 
     def test_a_month_after_the_end_there_is_no_form_and_the_writer_refuses(

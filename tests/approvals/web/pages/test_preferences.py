@@ -156,7 +156,10 @@ def test_who_logs_in_again_on_the_way_to_a_form_is_back_on_the_page(client: Clie
     sent_away = client.post(f"{PREFERENCES}{form}")
     assert f"next={PREFERENCES}{form}" in sent_away["Location"]
     client.force_login(User.objects.get())
-    assert client.get(f"{PREFERENCES}{form}", follow=True).redirect_chain == [(PREFERENCES, 302)]
+    back = client.get(f"{PREFERENCES}{form}", follow=True)
+    assert back.redirect_chain == [(f"{PREFERENCES}?unsent=", 302)]
+    assert "What you meant to send was not recorded." in back.text
+    assert client.options(f"{PREFERENCES}{form}").status_code == 405
 
 
 class TestDestinations:

@@ -92,7 +92,7 @@ def test_one_sees_and_revokes_ones_own_and_nobody_elses(client: Client, ann: Use
     assert "foreign" not in page
     for token_id in (foreign.pk, uuid4()):
         assert client.post(f"{TOKENS}{token_id}/revoke/").status_code == 404
-    assert client.get(f"{TOKENS}{mine.pk}/revoke/", follow=True).redirect_chain == [(TOKENS, 302)]
+    assert "was not recorded" in client.get(f"{TOKENS}{mine.pk}/revoke/", follow=True).text
     assert ApiToken.objects.filter(revoked_at__isnull=True).count() == 2
     response = client.post(f"{TOKENS}{mine.pk}/revoke/", follow=True)
     assert response.redirect_chain == [(TOKENS, 303)]

@@ -99,7 +99,10 @@ class TestWho:
     def test_reading_decides_nothing(self, client: Client, ravi: User) -> None:
         request = make.approval(assignees=[ravi])
         client.get(page(request), {"decision": "approve"})
-        assert client.get(page(request) + "withdraw/", follow=True).redirect_chain == [(page(request), 302)]
+        for act in ("withdraw", "reassign"):
+            response = client.get(f"{page(request)}{act}/", follow=True)
+            assert response.redirect_chain == [(f"{page(request)}?unsent=", 302)]
+            assert "was not recorded" in response.text
         assert outcome(request).status == "pending"
 
     def test_pages_are_not_cached_and_carry_a_strict_policy(self, client: Client) -> None:
