@@ -16,7 +16,6 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
-from pytest_django import DjangoDbBlocker
 
 from orchestration.observing.health import Readiness
 from tests import in_process
@@ -31,19 +30,31 @@ SQUASHED = {
 
 
 @pytest.fixture
-def stepwise(
-    stack: Stack, servers: Servers, without_squashed: None, django_db_blocker: DjangoDbBlocker
-) -> Iterator[Database]:
+def new(stack: Stack, servers: Servers) -> Iterator[Database]:
+    """A new database, migrated here: one that was restored from a copy words its rules otherwise."""
+    database = _migrated(stack, servers, "new")
+    yield database
+    in_process.join(stack)
+    database.remove()
+
+
+@pytest.fixture
+def stepwise(stack: Stack, servers: Servers, new: Database, without_squashed: None) -> Iterator[Database]:
     """A database that took one migration after the other."""
+    database = _migrated(stack, servers, "stepwise")
+    yield database
+    in_process.join(stack)
+    database.remove()
+
+
+def _migrated(stack: Stack, servers: Servers, name: str) -> Database:
     database: Database
     if stack.engine == "sqlite":
         database = SqliteDatabase()
     else:
-        database = PostgresDatabase(servers.postgres, f"{servers.postgresql_database.name}_stepwise")
+        database = PostgresDatabase(servers.postgres, f"{servers.postgresql_database.name}_{name}")
     in_process.migrate(database)
-    yield database
-    in_process.join(stack)
-    database.remove()
+    return database
 
 
 @pytest.fixture
@@ -69,14 +80,12 @@ def _folder_of(app: str) -> Path:
 @both_databases
 @pytest.mark.django_db
 def test_a_new_database_is_the_one_that_took_each_migration_and_that_stays_as_it_is(
-    stack: Stack, stepwise: Database, settings: Any
+    stack: Stack, new: Database, stepwise: Database, settings: Any
 ) -> None:
     """Its tables, rules, indexes and triggers, and what its groups may do; the order of columns is free."""
-    in_process.join(stack)
-    new = everything_of_it()
+    made_new = everything_of(new, stack)
     assert applied() >= set(SQUASHED.items())
-    in_process.join(Stack(stack.name, stepwise, stack.redis))
-    assert everything_of_it() == new
+    assert everything_of(stepwise, stack) == made_new
     assert not applied() & set(SQUASHED.items())
 
     settings.MIGRATION_MODULES = {}
@@ -84,18 +93,17 @@ def test_a_new_database_is_the_one_that_took_each_migration_and_that_stays_as_it
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
     with in_process.as_superuser():
         call_command("migrate", verbosity=0)
-    assert everything_of_it() == new
+    assert everything_of(stepwise, stack) == made_new
     assert applied() >= set(SQUASHED.items())
 
 
 @pytest.mark.one_stack
 @pytest.mark.django_db
 def test_a_database_of_an_earlier_version_goes_on_with_the_single_ones(
-    stack: Stack, stepwise: Database, settings: Any
+    stack: Stack, new: Database, stepwise: Database, settings: Any
 ) -> None:
     """Also where one app has all of its own, and is migrated before the other."""
-    in_process.join(stack)
-    new = everything_of_it()
+    made_new = everything_of(new, stack)
     in_process.join(Stack(stack.name, stepwise, stack.redis))
     call_command("migrate", "approvals", "0031", verbosity=0)
     settings.MIGRATION_MODULES = {}
@@ -104,7 +112,7 @@ def test_a_database_of_an_earlier_version_goes_on_with_the_single_ones(
         call_command("migrate", app, verbosity=0)
     assert not applied() & {("approvals", SQUASHED["approvals"])}
     call_command("migrate", verbosity=0)
-    assert everything_of_it() == new
+    assert everything_of(stepwise, stack) == made_new
     assert unapplied() is None
 
 
@@ -117,7 +125,8 @@ def applied() -> set[tuple[str, str]]:
     return set(MigrationRecorder(connection).applied_migrations())
 
 
-def everything_of_it() -> dict[str, set[Any]]:
+def everything_of(database: Database, stack: Stack) -> dict[str, set[Any]]:
+    in_process.join(Stack(stack.name, database, stack.redis))
     read = _of_sqlite() if connection.vendor == "sqlite" else _of_postgresql()
     return read | {
         "role": {
