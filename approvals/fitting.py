@@ -1,7 +1,7 @@
-"""What somebody says must fit the request: an answer its choices or schema, arguments what may be edited.
+"""Checks answers against a request's choices or schema, and edited arguments against what may be edited.
 
-That is checked before the writer has it, since a schema may take long, but only where the actor may decide:
-who may not, learns nothing about the request's rules.
+That is done before the writer has them, since a schema may take long, but only where the actor may decide:
+who may not, learns nothing about the request's rules. A request that turns out to be overdue is timed out.
 """
 
 from __future__ import annotations

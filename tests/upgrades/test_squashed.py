@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,29 +33,28 @@ SQUASHED = {
 @pytest.fixture
 def new(stack: Stack, servers: Servers) -> Iterator[Database]:
     """A new database, migrated here: one that was restored from a copy words its rules otherwise."""
-    database = _migrated(stack, servers, "new")
-    yield database
-    in_process.join(stack)
-    database.remove()
+    with _migrated(stack, servers, "new") as database:
+        yield database
 
 
 @pytest.fixture
 def stepwise(stack: Stack, servers: Servers, new: Database, without_squashed: None) -> Iterator[Database]:
     """A database that took one migration after the other."""
-    database = _migrated(stack, servers, "stepwise")
-    yield database
-    in_process.join(stack)
-    database.remove()
+    with _migrated(stack, servers, "stepwise") as database:
+        yield database
 
 
-def _migrated(stack: Stack, servers: Servers, name: str) -> Database:
+@contextmanager
+def _migrated(stack: Stack, servers: Servers, name: str) -> Iterator[Database]:
     database: Database
     if stack.engine == "sqlite":
         database = SqliteDatabase()
     else:
         database = PostgresDatabase(servers.postgres, f"{servers.postgresql_database.name}_{name}")
     in_process.migrate(database)
-    return database
+    yield database
+    in_process.join(stack)
+    database.remove()
 
 
 @pytest.fixture
