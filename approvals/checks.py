@@ -44,10 +44,13 @@ _LIMITS = (
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _SMTP = ".smtp.EmailBackend"
 
+# The tag of what every command checks that it starts: settings, not pages or URLs.
+SETTINGS = "sayso"
+
 Messages: TypeAlias = Iterator[checks.CheckMessage]
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_values(**told: Any) -> Messages:
     configured = approval_settings()
     yield from check_number("SAYSO_DEFAULT_TIMEOUT", configured.default_timeout, "E001")
@@ -68,7 +71,7 @@ def check_values(**told: Any) -> Messages:
     yield from _check_email_timeouts()
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_names(**told: Any) -> Messages:
     """Check that the dictionary SAYSO names settings that there are."""
     known = setting_names()
@@ -92,7 +95,7 @@ def check_links(**told: Any) -> Messages:
         )
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_notify(**told: Any) -> Messages:
     """Check that what people are told can have a link to the request."""
     if tells_people() and not links.are_set_up():
@@ -127,7 +130,7 @@ def check_sender(**told: Any) -> Messages:
         )
 
 
-@checks.register(checks.Tags.security)
+@checks.register(SETTINGS, checks.Tags.security)
 def check_proxies(**told: Any) -> Messages:
     """Check for settings other than SAYSO_TRUSTED_PROXIES that trust headers of proxies."""
     if settings.SECURE_PROXY_SSL_HEADER:
@@ -145,7 +148,7 @@ def check_proxies(**told: Any) -> Messages:
         )
 
 
-@checks.register(checks.Tags.security)
+@checks.register(SETTINGS, checks.Tags.security)
 def check_secret_key(**told: Any) -> Messages:
     """Check that the secret key, which signs sessions and links, is strong and private."""
     if not settings.DEBUG and _is_weak(settings.SECRET_KEY):
@@ -183,7 +186,7 @@ def check_files(**told: Any) -> Messages:
         )
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_processes(**told: Any) -> Messages:
     """Check for combinations that are slow or wrong with several processes or computers."""
     if settings.DEBUG:

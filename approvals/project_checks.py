@@ -27,7 +27,7 @@ from django.urls import (
 )
 from django.utils.module_loading import import_string
 
-from approvals.checks import Messages
+from approvals.checks import SETTINGS, Messages
 from approvals.conf import approval_settings
 from approvals.web.edge import mount
 
@@ -46,7 +46,7 @@ _PROCESSORS = (
 _DJANGO_TEMPLATES = "django.template.backends.django.DjangoTemplates"
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_parts(**told: Any) -> Messages:
     """Check that the apps and middleware are there on which pages, sockets and sessions stand."""
     missing = [each for each in _APPS if not apps.is_installed(each)]
@@ -67,7 +67,7 @@ def check_parts(**told: Any) -> Messages:
         )
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_accounts(**told: Any) -> Messages:
     """Check that the project's accounts have what permissions, groups and entries of the trail need."""
     model = get_user_model()
@@ -86,7 +86,7 @@ def check_accounts(**told: Any) -> Messages:
         )
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_channel_layer(**told: Any) -> Messages:
     """Check that there is the channel layer that carries hints."""
     name = approval_settings().channel_layer
@@ -177,7 +177,7 @@ def check_asgi(**told: Any) -> Messages:
         )
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_sqlite(**told: Any) -> Messages:
     """Check that SQLite's transactions take their lock when they begin."""
     connection = connections[DEFAULT_DB_ALIAS]

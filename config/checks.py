@@ -11,11 +11,11 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
-from approvals.checks import Messages
+from approvals.checks import SETTINGS, Messages
 from orchestration.conf import orchestration_settings
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_apps_dir(**told: Any) -> Messages:
     """Check that nobody else can put code into the folder that apps are imported from."""
     folder = orchestration_settings().apps_dir

@@ -11,6 +11,8 @@ from orchestration.web.errors import bad_request, server_error
 handler400 = bad_request
 handler500 = server_error
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", include("orchestration.urls")),
     path("admin/login/", limit_attempts(admin.site.login)),

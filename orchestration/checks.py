@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import connection
 
-from approvals.checks import Messages, check_hosts, check_networks, check_number
+from approvals.checks import SETTINGS, Messages, check_hosts, check_networks, check_number
 from approvals.domain.questions import REVIEWERS
 from approvals.exceptions import InvalidRequest
 from approvals.queries.assignees import group_ids_of, user_ids_of
@@ -30,7 +30,7 @@ _TOKEN_LENGTH = 20
 _QUEUE = "procrastinate.contrib.django"
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_engine(**told: Any) -> Messages:
     """Check that the engine is known, and that the database supports it."""
     engine = orchestration_settings().engine
@@ -60,7 +60,7 @@ def _line_that_adds_the_queue() -> str:
     return f'INSTALLED_APPS += ["{_QUEUE}"]'
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_durations(**told: Any) -> Messages:
     """Check that durations are finite and not negative."""
     configured = orchestration_settings()
@@ -70,7 +70,7 @@ def check_durations(**told: Any) -> Messages:
     )
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_commands(**told: Any) -> Messages:
     """Check that the programs that the agent `command` may run exist."""
     for program in orchestration_settings().commands:
@@ -81,7 +81,7 @@ def check_commands(**told: Any) -> Messages:
             )
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_effects(**told: Any) -> Messages:
     """Warn of entries in the other allow-lists that allow nothing, or everything."""
     configured = orchestration_settings()
@@ -91,7 +91,7 @@ def check_effects(**told: Any) -> Messages:
     yield from _check_recipients(configured.email_recipients)
 
 
-@checks.register()
+@checks.register(SETTINGS)
 def check_metrics_token(**told: Any) -> Messages:
     """Warn of a short token."""
     if 0 < len(orchestration_settings().metrics_token) < _TOKEN_LENGTH:
@@ -102,7 +102,7 @@ def check_metrics_token(**told: Any) -> Messages:
         )
 
 
-@checks.register(deploy=True)
+@checks.register(SETTINGS, deploy=True)
 def check_modules(**told: Any) -> Messages:
     """Report modules whose orchestrations could not be imported."""
     registered_kinds()

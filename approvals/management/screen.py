@@ -19,6 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from approvals.checks import SETTINGS
 from approvals.domain.payloads import is_plain_name
 
 # Line ends and tabs, and the joiners that emoji and several scripts need.
@@ -46,7 +47,12 @@ def raise_as_misuse(*errors: type[Exception]) -> Iterator[None]:
 
 
 class ScreenCommand(BaseCommand):
-    """A command that writes to `screen`, its standard output, and `progress`, its standard error."""
+    """A command that writes to `screen`, its standard output, and `progress`, its standard error.
+
+    It checks the settings before it starts; what serves or lasts checks the project's pages and URLs, too.
+    """
+
+    requires_system_checks: Any = (SETTINGS,)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         self._colors = {name: options[name] for name in ("no_color", "force_color")}

@@ -12,6 +12,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
 
+from approvals.checks import SETTINGS
 from approvals.domain.lifecycle import Kind
 from approvals.management.installation import require_tables
 from approvals.management.screen import Misuse, Refused
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         "Export entries with their contents, and all seals. Filters select requests, of which all entries are"
         " exported, so that they can be verified: manage.py audit_verify --export FILE. See docs/audit.md."
     )
+    requires_system_checks: Any = (SETTINGS,)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from approvals.checks import SETTINGS
 from approvals.delivery.webhooks.messages import secrets_of, secrets_of_group
 from approvals.management.installation import require_tables
 from approvals.management.people import acting_person, group_called
@@ -19,6 +20,7 @@ class Command(BaseCommand):
         " told by webhook (Standard Webhooks), alone on a line. It is derived from SECRET_KEY, so another key"
         " gives another secret."
     )
+    requires_system_checks: Any = (SETTINGS,)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username", metavar="USER", nargs="?", help="the account that asks, or is told")

@@ -39,7 +39,7 @@ class Command(BaseCommand):
         "130 if interrupted. Goals are reported as met or not; they do not change the exit status."
     )
     # They would ask this installation's database.
-    requires_system_checks = ()
+    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter

@@ -24,6 +24,7 @@ class Command(ScreenCommand):
         "Migrate, create two demo people with new one-time passwords, start sample orchestrations that wait"
         " for them, and serve. For the embedded SQLite database only; your own accounts are not changed."
     )
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_address_options(parser)

@@ -14,6 +14,7 @@ from orchestration.management.server import add_address_options, names_are_missi
 
 class Command(ScreenCommand):
     help = "Migrate the database, then serve HTTP, WebSocket and the runtime in one process, until Ctrl-C."
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_address_options(parser)

@@ -24,6 +24,7 @@ class Command(ScreenCommand):
         "Execute runs from the job queue (SAYSO_ENGINE=procrastinate), until SIGTERM or Ctrl-C. Then steps"
         " that execute may end, and all runs go on in other workers."
     )
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

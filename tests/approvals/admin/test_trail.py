@@ -226,6 +226,7 @@ class TestSeals:
             assert client.get(address).status_code == 403, address
 
 
+admin.autodiscover()
 RECORDS = [
     model
     for label in ("approvals", "orchestration")

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.core.management import call_command
+from django.core.management import call_command, get_commands, load_command_class
 from django.core.management.base import OutputWrapper
 from django.db import connection
 from django.db.models.functions import Now
 from pytest_django import DjangoDbBlocker, Settings
 
+from approvals.checks import SETTINGS
 from approvals.database.clock import database_now
 from approvals.delivery.webhooks.targets import check_target
 from approvals.exceptions import InvalidRequest
@@ -42,7 +43,7 @@ from orchestration.models import Run
 from orchestration.policies import allowlists
 from orchestration.runs import journal
 from tests import factories as make
-from tests.processes import PROJECT
+from tests.processes import PROJECT, run_manage
 from tests.stacks import Stack
 
 
@@ -491,6 +492,23 @@ class TestChecks:
         monkeypatch.setitem(sys.modules, "procrastinate", None)  # as where it is not installed
         (message,) = checks.check_engine()
         assert str(message.hint).startswith("Install the extra `workers`: ")
+
+    def test_each_command_checks_the_settings_and_what_lasts_checks_the_pages_too(self) -> None:
+        commands = get_commands()
+        ours = {name for name, app in commands.items() if app in {"approvals", "orchestration"}} - {"flush"}
+        checked = {name: load_command_class(commands[name], name).requires_system_checks for name in ours}
+        assert {name: tags for name, tags in checked.items() if tags != (SETTINGS,)} == {
+            **dict.fromkeys(["demo", "serve", "work"], "__all__"),
+            **{name: [] for name in ["audit_verify", "benchmark"]},
+        }
+
+    @pytest.mark.processes
+    @pytest.mark.one_stack
+    def test_no_command_starts_with_a_wrong_setting(self, stack: Stack) -> None:
+        wrong = stack.environment | {"SAYSO_LEASE": "-1"}
+        ended = run_manage("orchestrations", environment=wrong)
+        assert ended.returncode == 1
+        assert "sayso.E103" in ended.stderr
 
     def test_a_program_that_is_not_there_is_reported(self, settings: Settings) -> None:
         settings.SAYSO_COMMANDS = ["sh", "no-such-program"]
