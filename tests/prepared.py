@@ -1,9 +1,9 @@
 """A process that has imported what needs no settings, to be forked into test processes.
 
 Three quarters of what a test process costs is Python reading packages that are the same each time. Here one
-parent in each test run reads them once. A fork of it is a process like any other: its own pid, environment,
-settings, connections, exit status and death. The parent itself has no settings, no thread, no reactor and no
-loop.
+parent in each test run reads them once. A fork of it (tests/forks.py) is a process like any other: its own
+pid, environment, settings, connections, exit status and death. The parent itself has no settings, no thread,
+no reactor and no loop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import PathFinder
 from multiprocessing import get_context
 from multiprocessing.reduction import DupFd
-from pathlib import Path
 from typing import Any
 
 # What `manage.py serve` imports, as far as there need be no settings for it. Not here: what makes a reactor
@@ -112,50 +111,8 @@ unmarked_test: str | None = None
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
-_context = get_context("forkserver")
-_context.set_forkserver_preload([f"{__name__}_packages"])
-
-
-class Fork:
-    """A Python program in a fork of the prepared process; speaks like `subprocess.Popen`.
-
-    `arguments` are those of `python`: the path of a script, or `-m` and a module, and what it is told. The
-    `streams` become its standard input, output and error. With `terminal` its standard input is a pty that
-    becomes the process's own, so that Ctrl-C there interrupts it.
-    """
-
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        *,
-        environment: Mapping[str, str],
-        directory: Path,
-        streams: tuple[int, int, int],
-        terminal: bool = False,
-    ) -> None:
-        require_mark()
-        descriptors = tuple(map(_Descriptor, streams))
-        self._process = _context.Process(
-            target=_become, args=(tuple(arguments), dict(environment), str(directory), descriptors, terminal)
-        )
-        self._process.start()
-        self.pid = self._process.pid or 0
-
-    def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
-        return self._process.exitcode
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """Block until it ends, `timeout` seconds at most; the exit status, None if it still runs."""
-        self._process.join(timeout)
-        return self.poll()
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+context = get_context("forkserver")
+context.set_forkserver_preload([f"{__name__}_packages"])
 
 
 def require_mark() -> None:
@@ -163,7 +120,7 @@ def require_mark() -> None:
     assert unmarked_test is None, f"{unmarked_test} starts a process and isn't marked `processes`"
 
 
-class _Descriptor:
+class Descriptor:
     """A descriptor that goes along to the fork."""
 
     def __init__(self, number: int) -> None:
@@ -175,9 +132,8 @@ class _Descriptor:
     def __setstate__(self, inherited: Any) -> None:
         self._number = inherited.detach()
 
-    def become(self, number: int) -> None:
-        os.dup2(self._number, number)
-        os.close(self._number)
+    def number(self) -> int:
+        return self._number
 
 
 def preload() -> None:
@@ -190,28 +146,32 @@ def preload() -> None:
     gc.freeze()
 
 
-def _become(
+def become(
     arguments: tuple[str, ...],
     environment: dict[str, str],
     directory: str,
-    descriptors: tuple[_Descriptor, ...],
+    streams: tuple[Descriptor, ...],
     terminal: bool,
 ) -> None:
     """Be `python ARGUMENTS…` from here to the end of the process."""
+    die_with_parent()
+    take_streams([stream.number() for stream in streams], terminal=terminal)
+    settle(environment, directory)
+    raise SystemExit(run(arguments))
+
+
+def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    for number, descriptor in enumerate(descriptors):
-        descriptor.become(number)
-    if terminal:
-        os.setsid()
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def settle(environment: Mapping[str, str], directory: str) -> None:
+    """Take what `python` finds where it starts: its folder, its variables, and what these lead to."""
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    _take_streams()
     sys.path[:0] = [directory, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     _forget_what_is_found_elsewhere()
-    raise SystemExit(_run(arguments))
 
 
 def _forget_what_is_found_elsewhere() -> None:
@@ -224,13 +184,20 @@ def _forget_what_is_found_elsewhere() -> None:
                 del sys.modules[name]
 
 
-def _take_streams() -> None:
+def take_streams(descriptors: Sequence[int], *, terminal: bool) -> None:
+    """Have these as standard input, output and error; with `terminal` the first is the process's own."""
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if terminal:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
 
 
-def _run(arguments: tuple[str, ...]) -> int:
+def run(arguments: tuple[str, ...]) -> int:
     """Run the program and end as an interpreter does: threads, then exit functions, then the status."""
     status, interrupted = 0, False
     try:

@@ -21,7 +21,8 @@ from typing import IO, Self
 import httpx
 
 from orchestration.benchmark.installation import DIES_WITH_PARENT
-from tests.prepared import Fork, require_mark
+from tests.forks import Fork
+from tests.prepared import require_mark
 
 PROJECT = Path(__file__).resolve().parent.parent
 MANAGE = PROJECT / "manage.py"

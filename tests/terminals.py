@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.forks import Fork
 from tests.patience import patience
-from tests.prepared import Fork
 from tests.processes import PROJECT, ProcessEnded, told_at_once
 
 INTERRUPT, END_OF_INPUT = "\x03", "\x04"
