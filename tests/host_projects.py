@@ -1,6 +1,6 @@
 """Django projects of their own, in a temporary folder, in which the built wheel is installed.
 
-Made as docs/install.md says, by reading that page. Their processes are forks of tests/prepared.py, and find
+Made as docs/install.md says, by reading that page. Their processes are forks (tests/forks.py), and find
 the wheel before the checkout.
 """
 

@@ -206,7 +206,7 @@ class Process:
 
 
 class Forked(Process):
-    """A Python program of ours, forked from a process that has read the packages: see tests/prepared.py."""
+    """A Python program of ours, in a fork: see tests/forks.py."""
 
     def _start(
         self, arguments: list[str], environment: dict[str, str], directory: Path, input_: int, output: int

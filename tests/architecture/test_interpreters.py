@@ -1,4 +1,4 @@
-"""Python is started anew only where it must be: a fork of tests/prepared.py costs a quarter of it."""
+"""Python is started anew only where it must be: a fork (tests/forks.py) costs a fifth of it or less."""
 
 from __future__ import annotations
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
-from io import StringIO
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 import pytest
-from django.core.management import CommandError, call_command
 
 from orchestration.benchmark.load import Decider, Waiter
 from orchestration.benchmark.processes import Environment
@@ -22,6 +18,7 @@ from orchestration.benchmark.report import Check, Report, Scenario
 from orchestration.benchmark.scenarios import scenarios
 from orchestration.management.commands import benchmark
 from tests.conftest import Manage
+from tests.orchestration.benchmark.conftest import Measure
 from tests.orchestration.benchmark.remotes import Dreaming, Forgetful, Stuttering
 from tests.patience import patience
 from tests.processes import Process, free_port
@@ -200,35 +197,21 @@ class TestItsCheck:
         ],
     )
     def test_names_the_wait_that_went_wrong_and_exits_with_1(
-        self, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiter: type[Waiter], fault: str
+        self, measure: Measure, monkeypatch: pytest.MonkeyPatch, waiter: type[Waiter], fault: str
     ) -> None:
-        run, error = self.outcome(waiter, tmp_path, monkeypatch)
-        assert error is not None
-        assert error.returncode == 1
+        monkeypatch.setattr(benchmark, "scenarios", lambda: {"faked": scenario_with(waiter)})
+        run, refusal = measure("faked")
+        assert refusal is not None
+        assert refusal.returncode == 1
         first = run["scenarios"][0]["tables"][0]["rows"][0][0]
-        assert f"faked: {fault}: {first}" in str(error)
+        assert f"faked: {fault}: {first}" in str(refusal)
         assert run["passed"] is False
 
-    def test_passes_where_nothing_did(
-        self, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        run, error = self.outcome(Waiter, tmp_path, monkeypatch)
-        assert (run["passed"], error) == (True, None)
+    def test_passes_where_nothing_did(self, measure: Measure, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(benchmark, "scenarios", lambda: {"faked": scenario_with(Waiter)})
+        run, refusal = measure("faked")
+        assert (run["passed"], refusal) == (True, None)
         assert run["scenarios"][0]["check"]["resolved"] == 3
-
-    def outcome(
-        self, waiter: type[Waiter], folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> tuple[dict[str, Any], CommandError | None]:
-        """What the command wrote, and how it refused to be content."""
-        monkeypatch.setattr(benchmark, "scenarios", lambda: {"faked": scenario_with(waiter)})
-        # Of the command's children, that is; this process keeps what it has.
-        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "config.settings")
-        error = None
-        try:
-            call_command("benchmark", "faked", embedded=True, json=folder / "run.json", stdout=StringIO())
-        except CommandError as raised:
-            error = raised
-        return json.loads((folder / "run.json").read_text()), error
 
 
 @pytest.mark.one_stack

@@ -11,7 +11,7 @@ from orchestration.benchmark.scenarios import record
 from tests.orchestration.benchmark.environments import own_environment
 from tests.stacks import Stack
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("forked_children")]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Every scenario as a real command, at a small size, on an installation of its own."""
+"""Every scenario as the command measures it, at a small size, on an installation of its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from orchestration.benchmark.report import Scenario
 from orchestration.benchmark.run import WITHOUT_SERVERS
 from orchestration.benchmark.scenarios import scenarios
 from tests.conftest import Manage
+from tests.orchestration.benchmark.conftest import Measure
 from tests.processes import PROJECT
 from tests.stacks import Stack
 
@@ -29,20 +30,29 @@ TOGETHER = ("latency", "decisions", "restart")
 @pytest.mark.timeout(300)
 @pytest.mark.one_stack
 @pytest.mark.parametrize("name", [name for name in scenarios() if name not in TOGETHER])
-def test_a_small_run_passes_its_own_check(stack: Stack, manage: Manage, tmp_path: Path, name: str) -> None:
-    """It ends with 0, and its JSON is what its schema says; every wait was resolved once, as recorded."""
-    passes(name, stack, manage, tmp_path)
+def test_a_small_run_passes_its_own_check(stack: Stack, measure: Measure, name: str) -> None:
+    """Its JSON is what its schema says; every wait was resolved once, as recorded."""
+    passes(name, stack, measure)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(300)
+@pytest.mark.one_stack
+def test_the_command_ends_with_0_when_all_has_passed(stack: Stack, manage: Manage, tmp_path: Path) -> None:
+    """As people call it, with interpreters of its own."""
+    file = tmp_path / "run.json"
+    command = manage("benchmark", "deadlines", "--size", "20", "--rounds", "1", "--json", file, "--embedded")
+    assert command.wait(280) == 0, command.output.text
+    assert json.loads(file.read_text(encoding="utf-8"))["passed"]
 
 
 @pytest.mark.processes
 @pytest.mark.timeout(300)
 @pytest.mark.stacks("postgresql-redis")
 @pytest.mark.parametrize("name", TOGETHER)
-def test_a_small_run_in_two_processes_passes_its_own_check(
-    stack: Stack, manage: Manage, tmp_path: Path, name: str
-) -> None:
+def test_a_small_run_in_two_processes_passes_its_own_check(stack: Stack, measure: Measure, name: str) -> None:
     """What is measured on the embedded stack, too, is told so of each of its tables and charts."""
-    scenario = passes(name, stack, manage, tmp_path)
+    scenario = passes(name, stack, measure)
     for figures in (scenario["tables"], scenario["charts"]):
         titles = [each["title"] for each in figures]
         here = [title for title in titles if WITHOUT_SERVERS not in title]
@@ -50,16 +60,10 @@ def test_a_small_run_in_two_processes_passes_its_own_check(
         assert titles == here + there
 
 
-def passes(name: str, stack: Stack, manage: Manage, tmp_path: Path) -> dict[str, Any]:
+def passes(name: str, stack: Stack, measure: Measure) -> dict[str, Any]:
     """Have it measured, and return what its JSON says of it."""
-    file = tmp_path / "run.json"
-    size = str(max(scenarios()[name].least, SEVERAL))
-    embedded = ["--embedded"] if stack.engine == "sqlite" else []
-    command = manage("benchmark", name, "--size", size, "--rounds", "1", "--json", file, *embedded)
-    status = command.wait(280)
-    assert status == 0, command.output.text
-
-    run = json.loads(file.read_text(encoding="utf-8"))
+    run, refusal = measure(name, size=max(scenarios()[name].least, SEVERAL), rounds=1)
+    assert refusal is None
     jsonschema.validate(run, SCHEMA, cls=jsonschema.Draft202012Validator)
     assert run["stack"]["two_processes"] is (stack.engine == "postgresql")
     scenario: dict[str, Any]

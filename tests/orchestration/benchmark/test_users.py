@@ -19,6 +19,7 @@ def few_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.one_stack
 @pytest.mark.processes
+@pytest.mark.usefixtures("forked_children")
 async def test_each_person_is_shown_what_concerns_her_and_nobody_else_is(
     stack: Stack, tmp_path: Path
 ) -> None:
