@@ -44,7 +44,7 @@ _LIMITS = (
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _SMTP = ".smtp.EmailBackend"
 
-# The tag of what every command checks that it starts: settings, not pages or URLs.
+# The tag of what all our commands check before they start: settings, not pages and URLs.
 SETTINGS = "sayso"
 
 Messages: TypeAlias = Iterator[checks.CheckMessage]

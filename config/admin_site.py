@@ -18,14 +18,14 @@ from django.urls import URLPattern, URLResolver, path, reverse
 class AdminSiteConfig(SimpleAdminConfig):
     """Django's admin app with this site.
 
-    What apps register there is loaded with the URLs, or when it is checked. Commands, which need neither,
-    start in two thirds of the time.
+    What apps register there is loaded with the URLs, or when it is checked. Commands that need neither start
+    in two thirds of the time.
     """
 
     default_site = "config.admin_site.SaysoAdminSite"
 
     def ready(self) -> None:
-        """Register the checks that the class above would, the second with what it is to check."""
+        """Register Django's two checks of the admin; the second imports the `admin` modules of all apps."""
         checks.register(check_dependencies, checks.Tags.admin)
         checks.register(check_registered, checks.Tags.admin)
 

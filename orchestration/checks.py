@@ -102,7 +102,7 @@ def check_metrics_token(**told: Any) -> Messages:
         )
 
 
-@checks.register(SETTINGS, deploy=True)
+@checks.register(deploy=True)
 def check_modules(**told: Any) -> Messages:
     """Report modules whose orchestrations could not be imported."""
     registered_kinds()

@@ -22,6 +22,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.machinery import PathFinder
 from multiprocessing import get_context
 from multiprocessing.reduction import DupFd
@@ -222,6 +223,13 @@ def run(arguments: tuple[str, ...]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     return status
+
+
+def flush() -> None:
+    """Write what is still buffered, as an interpreter does at its end; who reads it may be gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
 
 
 def _status(exit_: SystemExit) -> int:

@@ -49,7 +49,8 @@ def raise_as_misuse(*errors: type[Exception]) -> Iterator[None]:
 class ScreenCommand(BaseCommand):
     """A command that writes to `screen`, its standard output, and `progress`, its standard error.
 
-    It checks the settings before it starts; what serves or lasts checks the project's pages and URLs, too.
+    Before it starts it checks the settings. A command that serves pages or names their addresses checks
+    these, too: `requires_system_checks = "__all__"`.
     """
 
     requires_system_checks: Any = (SETTINGS,)

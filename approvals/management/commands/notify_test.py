@@ -20,6 +20,7 @@ class Command(ScreenCommand):
         "Send USER, or a group, a test message now by each way that requests are told, and say what became"
         " of each."
     )
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username", metavar="USER", nargs="?", help="whose addresses it goes to")

@@ -46,7 +46,7 @@ class Keeper(Requests):
     async def begin(self) -> None:
         # As in a server, a decision only hands its hint on and does not wait until it is sent.
         hints.attach(lambda topic, ids: None)
-        admin.autodiscover()  # which our settings leave to the URLs
+        admin.autodiscover()  # the URLs do it, which nothing loads here
 
     async def fill(self, place: str, past: int, pending: int) -> None:
         await in_database(history.move_to, place)

@@ -50,6 +50,7 @@ class Command(ScreenCommand):
         " servers and workers. Exit status:"
         " 0 completed, 3 rejected, 4 timed out, 5 cancelled, 6 let go, 1 failed, 2 misuse."
     )
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", nargs="?", help="which orchestration")

@@ -26,6 +26,7 @@ class Command(ScreenCommand):
         " first what is repeated; on a terminal it asks whether to go on. Exit status 1 if this is refused;"
         " the error begins with its code."
     )
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", metavar="ID", help=f"the run's id, {HELP}")

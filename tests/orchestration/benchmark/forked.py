@@ -1,4 +1,4 @@
-"""The processes of a scenario as forks, see tests/forks.py: a benchmark starts five and more of them."""
+"""The processes of a scenario as forks, see tests/forks.py: a benchmark starts five or more of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Forked:
 
     stdin: asyncio.StreamWriter
     stdout: asyncio.StreamReader
+    _ended: asyncio.Task[int | None] | None = None
 
     async def start(self, environment: Mapping[str, str], *arguments: str, errors: int) -> None:
         input_, to_child = os.pipe()
@@ -38,7 +39,9 @@ class Forked:
         self.stdin = asyncio.StreamWriter(write, protocol, None, loop)
 
     async def wait(self) -> int | None:
-        status = await asyncio.to_thread(self._fork.wait)
+        if self._ended is None:
+            self._ended = asyncio.create_task(asyncio.to_thread(self._fork.wait))
+        status = await asyncio.shield(self._ended)
         self._read.close()
         self.stdin.close()
         return status

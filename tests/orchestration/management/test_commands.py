@@ -46,6 +46,9 @@ from tests import factories as make
 from tests.processes import PROJECT, run_manage
 from tests.stacks import Stack
 
+# Commands that serve pages, or name their addresses.
+ALL_CHECKED = ("demo", "notify_test", "orchestrate", "resume_run", "serve", "work")
+
 
 @pytest.fixture
 def output() -> io.StringIO:
@@ -493,12 +496,12 @@ class TestChecks:
         (message,) = checks.check_engine()
         assert str(message.hint).startswith("Install the extra `workers`: ")
 
-    def test_each_command_checks_the_settings_and_what_lasts_checks_the_pages_too(self) -> None:
+    def test_each_command_checks_the_settings_and_those_with_pages_check_these_too(self) -> None:
         commands = get_commands()
         ours = {name for name, app in commands.items() if app in {"approvals", "orchestration"}} - {"flush"}
         checked = {name: load_command_class(commands[name], name).requires_system_checks for name in ours}
         assert {name: tags for name, tags in checked.items() if tags != (SETTINGS,)} == {
-            **dict.fromkeys(["demo", "serve", "work"], "__all__"),
+            **dict.fromkeys(ALL_CHECKED, "__all__"),
             **{name: [] for name in ["audit_verify", "benchmark"]},
         }
 
