@@ -157,6 +157,9 @@ class HoldingAnswers:
         """Call Django in a task of its own, whose context variables do not stay in ours."""
         if not gone.done():
             await asyncio.create_task(self._application({**scope, GONE: gone}, _receive_once(body), send))
+            # Django swallows a cancellation that comes while it ends: nothing may begin to wait after that.
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError
 
 
 class FewPasses:

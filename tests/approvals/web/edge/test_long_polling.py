@@ -256,6 +256,28 @@ async def test_a_server_that_gives_up_ends_the_wait(program: Program, room: Wait
     assert len(room) == 0
 
 
+@pytest.mark.one_stack
+async def test_a_server_that_gives_up_while_django_ends_ends_the_call(program: Program) -> None:
+    """Django swallows a cancellation that comes while it awaits its task that listens for a disconnect."""
+
+    async def django(scope: Any, receive: Any, send: Any) -> None:
+        async def receive_and_give_up() -> Any:
+            try:
+                return await receive()
+            except asyncio.CancelledError:
+                poll.running.cancel()
+                raise
+
+        await ASGIHandler()(scope, receive_and_give_up, send)
+
+    request = await asked(program)
+    application = HoldingAnswers(FewPasses(django), endings=HELD)
+    async with Poll(application, f"/requests/{request}/outcome?wait=2", secret=program.secret) as poll:
+        with pytest.raises(asyncio.CancelledError):
+            await poll.answered()
+    assert poll.messages == []
+
+
 @pytest.mark.urls("config.urls")
 async def test_waits_outlive_an_outage_of_the_database(
     private_postgres: PostgresServer, program: Program, room: WaitingRoom
