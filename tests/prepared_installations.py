@@ -93,7 +93,7 @@ def find(
 
 
 def _loads(command: Sequence[str]) -> Loads | None:
-    """None where it is not known."""
+    """What this command has loaded when it begins; None if that is not known."""
     from django.core.management import get_commands, load_command_class
 
     app = get_commands().get(command[0]) if command and command[0] != OTHERWISE else None
@@ -102,6 +102,7 @@ def _loads(command: Sequence[str]) -> Loads | None:
     if command[0] in SERVING:
         return Loads.SERVER
     checked = load_command_class(app, command[0]).requires_system_checks
+    # `migrate` says that it needs no checks, for it runs all of them itself.
     return Loads.PAGES if checked == "__all__" or command[0] == "migrate" else Loads.APPS
 
 
@@ -136,7 +137,7 @@ class Installation:
         theirs.close()
 
     def is_ready(self, timeout: float = 0) -> bool:
-        """Whether it has loaded all, at the latest `timeout` seconds from now. Why it can't, programs say."""
+        """Tell whether it has loaded all, after `timeout` seconds at most. If it never can, it is lost."""
         with self._lock:
             if not self._ready and not self.is_lost and _has_news(self._socket.fileno(), timeout):
                 self._ready = self._socket.recv(len(READY)) == READY
