@@ -208,7 +208,8 @@ def _django_db_helper(stack: Stack, django_db_blocker: DjangoDbBlocker) -> Itera
     with django_db_blocker.unblock():
         yield
         in_process.close_parts()
-        in_process.protect_the_record()
+        if stack.engine == "postgresql":  # a database of SQLite is put back as a whole
+            in_process.protect_the_record()
         stack.database.clean()
         assert in_process.all_connections_came_back(), "a thread ended without closing its connection"
 

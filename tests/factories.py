@@ -26,8 +26,10 @@ def user(
 ) -> User:
     """A person; `may` names permissions, as "decide_humanrequest"."""
     made = User.objects.create_user(username or f"person{next(_numbers)}", **fields)
-    made.user_permissions.set(Permission.objects.filter(codename__in=may))
-    made.groups.set(groups)
+    if may:
+        made.user_permissions.add(*Permission.objects.filter(codename__in=may))
+    if groups:
+        made.groups.add(*groups)
     return made
 
 
@@ -38,7 +40,8 @@ def reviewer(username: str | None = None, **fields: Any) -> User:
 
 def group(name: str | None = None, *members: User) -> Group:
     made = Group.objects.create(name=name or f"group{next(_numbers)}")
-    made.user_set.set(members)
+    if members:
+        made.user_set.add(*members)
     return made
 
 

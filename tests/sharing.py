@@ -11,13 +11,14 @@ Which tests belong together the workers note in a file, for whoever shares them 
 from __future__ import annotations
 
 import fcntl
+import importlib
 import json
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
@@ -30,6 +31,7 @@ COMMON = pytest.StashKey[Path]()
 TURN = pytest.StashKey["Turn"]()
 ALONE = "alone"
 BREAKABLE = "private_postgres"
+TESTS = Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,6 +64,22 @@ def common_file(pytestconfig: pytest.Config) -> Callable[[str], AbstractContextM
             yield file
 
     return common_file
+
+
+# --- What all workers need ---
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Each worker compiles a share of what isn't compiled yet, where each would compile it all.
+
+    pytest's own import of a test says what is wrong with it.
+    """
+    if own := getattr(session.config, "workerinput", None):
+        files = sorted(file.relative_to(TESTS.parent) for file in TESTS.rglob("test_*.py"))
+        for file in files[int(own["workerid"].removeprefix("gw")) :: own["workercount"]]:
+            with suppress(Exception, pytest.skip.Exception):
+                importlib.import_module(".".join(file.with_suffix("").parts))
 
 
 # --- Which tests stay together, and which come first ---

@@ -94,11 +94,9 @@ class SqliteDatabase(Database):
 
     def clean(self) -> None:
         """Put a new file in the old one's place; a connection that was forgotten writes to nobody."""
-        for suffix in ("-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm"):
             Path(f"{self._file}{suffix}").unlink(missing_ok=True)
-        following = self._directory / "next.sqlite3"
-        shutil.copy(self._migrated, following)
-        following.replace(self._file)
+        shutil.copy(self._migrated, self._file)
 
     def copy(self, directory: Path) -> dict[str, str]:
         shutil.copy(self._migrated, directory / "sayso.sqlite3")
@@ -123,6 +121,7 @@ class PostgresDatabase(Database):
         self._role = SUPERUSER
         self._copies: list[str] = []
         self._first_rows: dict[str, list[tuple[Any, ...]]] = {}
+        self._cleaner: psycopg.Connection | None = None
         self._url = create_database(server.url, name)
         self.environment = {"DATABASE_URL": self._url, "SAYSO_VAR": self._var}
 
@@ -151,13 +150,29 @@ class PostgresDatabase(Database):
             self.environment["DATABASE_URL"] = url_as(role, self._url)
 
     def clean(self) -> None:
-        with psycopg.connect(self._url) as connection:
+        connection = self._session()
+        try:
             connection.execute("SET LOCAL lock_timeout = '2s'")
-            try:
-                self._delete_rows(connection)
-            except psycopg.errors.LockNotAvailable:
-                connection.rollback()
-                self._blame(connection)
+            self._delete_rows(connection)
+            connection.commit()
+        except psycopg.errors.LockNotAvailable:
+            connection.rollback()
+            self._blame(connection)
+
+    def _session(self) -> psycopg.Connection:
+        """One for all cleaning, as long as it lives: a new one would read anew how each table is made."""
+        try:
+            if self._cleaner:
+                self._cleaner.execute("SELECT")
+        except psycopg.OperationalError:
+            self._close()
+        self._cleaner = self._cleaner or psycopg.connect(self._url)
+        return self._cleaner
+
+    def _close(self) -> None:
+        if self._cleaner:
+            self._cleaner.close()
+        self._cleaner = None
 
     def copy(self, directory: Path) -> dict[str, str]:
         name = f"{self.name}_copy_{len(self._copies)}"
@@ -166,6 +181,7 @@ class PostgresDatabase(Database):
         return {"DATABASE_URL": url_as(self._role, url), "SAYSO_VAR": str(directory)}
 
     def remove(self) -> None:
+        self._close()
         for name in (self.name, f"{self.name}_migrated", *self._copies):
             drop_database(self._server.url, name)
         shutil.rmtree(self._var)

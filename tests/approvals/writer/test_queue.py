@@ -178,7 +178,7 @@ def test_a_connection_that_died_is_replaced(stack: Stack) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
             )
     assert isinstance(queue.submit(asked()).result(), Accepted)
 
