@@ -25,8 +25,8 @@ from sayso_client import (
 )
 
 from approvals.waiting.waiting_room import WaitingRoom
-from tests.approvals.waiting.conftest import until
 from tests.client.conftest import People
+from tests.looking import until
 
 pytestmark = [
     pytest.mark.django_db,

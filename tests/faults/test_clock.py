@@ -17,6 +17,7 @@ from approvals.models import AuditEntry, HumanRequest
 from orchestration.models import Run
 from tests.faults.conftest import PATIENCE, Installation
 from tests.faults.people import Person
+from tests.looking import blocked_until
 from tests.patience import patience
 
 HOUR = 3600
@@ -132,15 +133,13 @@ async def blocked_past(oona: Person, due: Sequence[str]) -> str:
 def until_blocked_past(due: Sequence[str]) -> None:
     """Ask the database until its clock is past all these deadlines; a loop must be blocked then."""
     last = last_deadline(due)
-    while database_now() <= last:
-        pass
+    blocked_until(lambda: database_now() > last)
     assert is_blocked(), "no loop was blocked across the deadline"
 
 
 def until_escalated(asked: Sequence[str], steps: int) -> None:
     """Ask the database until all these have had so many steps."""
-    while HumanRequest.objects.filter(pk__in=asked, escalated=steps).count() < len(asked):
-        pass
+    blocked_until(lambda: HumanRequest.objects.filter(pk__in=asked, escalated=steps).count() == len(asked))
 
 
 def steps_taken(asked: Sequence[str]) -> dict[tuple[str, int], timedelta]:

@@ -18,6 +18,7 @@ from orchestration.models import Run, StepRecord
 from tests import factories as make
 from tests.faults.ledger import PRECISION, Ledger, Report, audit
 from tests.in_process import as_superuser
+from tests.looking import blocked_until
 from tests.marks import both_databases
 from tests.stacks import Stack
 
@@ -162,8 +163,7 @@ class TestInTime:
 
     def test_a_deadline_that_took_effect_late(self, stack: Stack, ledger: Ledger) -> None:
         request_id = make.approval(timeout=0.001)
-        while not expired(request_id):
-            pass
+        blocked_until(lambda: expired(request_id))
         assert audited(stack, ledger, prompt=PROMPT).sound
         assert "late: the deadline" in str(audited(stack, ledger, prompt=-1.0))
 
@@ -233,8 +233,7 @@ class TestRuns:
         run_id = run(ledger)
         recorded = StepRecord.objects.get().finished_at
         assert recorded
-        while (database_now() - recorded).total_seconds() < 2 * PRECISION:
-            pass
+        blocked_until(lambda: (database_now() - recorded).total_seconds() >= 2 * PRECISION)
         ledger.performed(run_id, "begin", "again")
         assert audited(stack, ledger).doubled == 1
 

@@ -13,6 +13,7 @@ from approvals import deciding
 from approvals.database.threads import in_database
 from tests import factories as make
 from tests.journeys.test_inbox_page import HIDE, NARROW, POOR_CONTRAST, live, logged_in, opened, outcome, row
+from tests.looking import until_seen
 from tests.processes import Server
 
 pytestmark = [
@@ -250,8 +251,7 @@ async def look_away(page: Page) -> None:
 
 async def heard(page: Page, kind: str, times: int) -> None:
     """Wait for so many messages of this kind, then let the time pass that the page waits for more."""
-    while await page.evaluate(f"heard.{kind} ?? 0") < times:
-        pass
+    await until_seen(lambda: page.evaluate(f"heard.{kind} >= {times}"))
     await page.clock.run_for(1000)
 
 
@@ -297,8 +297,7 @@ async def test_a_click_on_a_notification_opens_the_request(told: Page, ravi: Use
     await told.evaluate("document.querySelector('[type=search]').value = 'nothing'")
     await told.clock.run_for(1000)
     await heard(told, "snapshot", 2)
-    while not await notices(told):
-        pass
+    await until_seen(lambda: notices(told))
     assert await notices(told) == [["A confidential request", "", True]]
     assert await told.evaluate("notices[0].tag") == request
     await told.evaluate("notices[0].dispatchEvent(new Event('click'))")

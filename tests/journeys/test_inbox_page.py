@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self
 
 import pytest
@@ -20,6 +21,7 @@ from approvals.web.pages.relative_times import time_left, time_since
 from tests import factories as make
 from tests.conftest import Serve
 from tests.connections import session_of
+from tests.looking import until_seen
 from tests.marks import both_databases
 from tests.patience import patience
 from tests.processes import Server
@@ -317,16 +319,14 @@ async def test_an_idle_page_asks_for_nothing_however_much_it_shows(
     await live(at_work)
     await expect(at_work.locator("#rows li")).to_have_count(500)
     await expect(at_work.locator("#detail h1")).to_be_visible()
-    while not await at_work.evaluate("window.viewed"):
-        pass
+    await until_seen(lambda: at_work.evaluate("window.viewed"))
     await expect(at_work.locator(".trail")).to_contain_text("Seen by ravi")
     await at_work.wait_for_load_state("networkidle")
     asked.clear()
     for _ in range(3):
         before = await at_work.evaluate("window.pongs")
         await at_work.clock.run_for(25_000)
-        while await at_work.evaluate("window.pongs") == before:
-            pass
+        await until_seen(partial(at_work.evaluate, f"window.pongs > {before}"))
     assert asked == []
     await at_work.clock.resume()
     await deciding.adecide(make.actor(nina), requests[100], "approve")

@@ -21,6 +21,7 @@ from approvals.models import AuditEntry, Delegation, Destination, Notification, 
 from tests import factories as make
 from tests.approvals.delivery.webhooks.receiver import receiver
 from tests.conftest import Serve
+from tests.looking import blocked_until
 from tests.mail_server import MailServer, mail_server
 from tests.processes import Server
 
@@ -62,11 +63,12 @@ def claims_are_over() -> None:
 
 def until_settled(number: int) -> None:
     """All notifications of so many are sent, or have no point any more."""
-    while (
-        Notification.objects.filter(status__in=("delivered", "moot")).count() < number
-        or Watch.objects.exclude(claimed_until=None).exists()
-    ):
-        pass
+    blocked_until(
+        lambda: (
+            Notification.objects.filter(status__in=("delivered", "moot")).count() >= number
+            and not Watch.objects.exclude(claimed_until=None).exists()
+        )
+    )
 
 
 @pytest.mark.one_stack

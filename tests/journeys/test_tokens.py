@@ -16,6 +16,7 @@ from approvals.models import ApiToken
 from tests import factories as make
 from tests.conftest import Manage
 from tests.connections import session_of
+from tests.looking import blocked_until
 from tests.processes import Process, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_stack, pytest.mark.django_db]
@@ -69,5 +70,4 @@ def printed_by(process: Process) -> str:
 
 def used() -> None:
     """Return once the token has let somebody in."""
-    while not ApiToken.objects.filter(last_used_at__isnull=False).exists():
-        pass
+    blocked_until(ApiToken.objects.filter(last_used_at__isnull=False).exists)

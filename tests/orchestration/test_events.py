@@ -34,6 +34,7 @@ from orchestration.events import OrchestrationConfig
 from tests import factories as make
 from tests.conftest import Manage
 from tests.effort import SHARED_FIXTURES, effort
+from tests.looking import until
 
 pytestmark = pytest.mark.django_db
 
@@ -71,8 +72,7 @@ def in_thread(function: Callable[[], None]) -> None:
 
 async def registered(number: int) -> None:
     """Until so many wait; each turn of the loop brings them further."""
-    while len(waiting_room()) < number:  # noqa: ASYNC110  the registry rings no bell
-        await asyncio.sleep(0)
+    await until(lambda: len(waiting_room()) >= number)
 
 
 def unreachable(commands: Sequence[Command]) -> NoReturn:

@@ -13,6 +13,7 @@ from approvals.waiting.waiting_room import waiting_room
 from orchestration.engines.local import LocalHost
 from orchestration.manager import OrchestrationManager, RunEvent
 from orchestration.runs import journal
+from tests import looking
 
 
 async def until(run_id: UUID, wanted: Callable[[RunEvent], bool]) -> dict[str, Any]:
@@ -56,8 +57,7 @@ async def until_recorded(is_so: Callable[[], bool]) -> None:
 
 async def idle(engine: LocalHost) -> None:
     """Return once the engine executes nothing."""
-    while engine.run_ids:  # noqa: ASYNC110 - its tasks are its own; this only lets them go on
-        await asyncio.sleep(0)
+    await looking.until(lambda: not engine.run_ids)
 
 
 class _Follower:

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from approvals.database import threads
 from approvals.database.threads import LOST, in_database
+from tests.looking import blocked_until
 from tests.stacks import Stack
 
 pytestmark = [pytest.mark.django_db, pytest.mark.stacks("postgresql-redis")]
@@ -93,6 +94,7 @@ def write_after(ending: str, url: str) -> None:
             other.execute("SELECT pg_terminate_backend(%s)", [pid])
         else:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '1ms'")
-        while other.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone() is not None:
-            pass
+        blocked_until(
+            lambda: other.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone() is None
+        )
         cursor.execute("SELECT 1")

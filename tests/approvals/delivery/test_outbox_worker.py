@@ -33,6 +33,7 @@ from approvals.writer.outboxes import Answer, Attempt
 from tests import factories as make
 from tests.approvals.delivery.webhooks.outcomes import aclosed, again, attempts, closed, make_due
 from tests.approvals.delivery.webhooks.receiver import Posted, Receiver, receiver
+from tests.looking import blocked_until
 from tests.patience import patience
 from tests.processes import free_port
 from tests.servers import PostgresServer
@@ -473,5 +474,4 @@ class TestItsDay:
 
 
 def _until_none_waits() -> None:
-    while Callback.objects.filter(status="waiting").exists():
-        pass
+    blocked_until(lambda: not Callback.objects.filter(status="waiting").exists())

@@ -36,7 +36,7 @@ from approvals.queries.notices import CLOSED, notices
 from approvals.web.edge import tokens
 from approvals.writer import dispatches, notifications, outboxes, queue, watches
 from tests import factories as make
-from tests.approvals.waiting.conftest import until
+from tests.looking import until
 from tests.mail_server import LATER, NEVER, MailServer, mail_server, send_by_smtp
 from tests.marks import both_databases
 from tests.told import give_up, look, told

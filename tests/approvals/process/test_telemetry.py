@@ -24,6 +24,7 @@ from orchestration import OrchestrationManager, Run, orchestration
 from orchestration.runtime import start_runtime, stop_runtime
 from tests import factories
 from tests.conftest import Serve
+from tests.looking import until
 from tests.orchestration.watching import asked, finished
 from tests.processes import PROJECT, bare_environment
 
@@ -106,8 +107,7 @@ class TestWaiting:
             with pytest.raises(StillPending):
                 await gate.wait_for_outcome(request_id, patience=0)
             waiting = asyncio.create_task(gate.wait_for_outcome(request_id))
-            while not len(room):  # noqa: ASYNC110  it has no event
-                await asyncio.sleep(0)
+            await until(lambda: len(room))
             await gate.withdraw(request_id, "no longer needed")
             await waiting
         finally:
@@ -137,8 +137,7 @@ class TestWaiting:
             run_id = await in_database(OrchestrationManager().start, "traced", {}, owner)
             await deciding.adecide(factories.actor(owner), (await asked(run_id))["id"], "approve")
             await finished(run_id)
-            while not spans.named("sayso.run"):  # noqa: ASYNC110  it ends a moment after its run
-                await asyncio.sleep(0)
+            await until(lambda: spans.named("sayso.run"))  # it ends a moment after its run
         finally:
             await stop_runtime()
         run, step = spans.one("sayso.run"), spans.one("sayso.step")

@@ -43,12 +43,6 @@ def deaf_and_dumb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hints._sink, "value", lambda topic, ids: None)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Give everything else its turn until the condition holds."""
-    while not condition():  # noqa: ASYNC110  Whatever is awaited has no event for tests to wait for.
-        await asyncio.sleep(0)
-
-
 @asynccontextmanager
 async def running(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[asyncio.Task[None]]:
     """Long-lived work, kept running as the room does, and cancelled at the end."""

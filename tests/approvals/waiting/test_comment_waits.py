@@ -17,7 +17,7 @@ from approvals.waiting.comment_waits import CommentReader, CommentWaits
 from approvals.waiting.outages import Outage
 from approvals.waiting.waiting_room import WaitingRoom, waiting_room
 from tests import factories as make
-from tests.approvals.waiting.conftest import until
+from tests.looking import until
 
 pytestmark = pytest.mark.django_db
 

@@ -22,7 +22,8 @@ from approvals.waiting.deadlines import AFTER_NOTHING, LONGEST_SLEEP, DeadlineKe
 from approvals.waiting.outages import Away, Outage
 from approvals.writer import queue
 from tests import factories as make
-from tests.approvals.waiting.conftest import running, until
+from tests.approvals.waiting.conftest import running
+from tests.looking import until, until_seen
 
 pytestmark = pytest.mark.django_db
 
@@ -338,8 +339,7 @@ async def recorded_by_another(request_id: str) -> None:
 async def due(*ids: str) -> None:
     """Return when the deadlines of these requests have passed, on the database's clock."""
     last = max(await in_database(deadlines_of, *ids))
-    while await in_database(database_now) < last:
-        pass
+    await until_seen(lambda: in_database(lambda: database_now() >= last))
 
 
 async def recorded(request_id: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from approvals.waiting import outages
 from approvals.waiting.followers import Followers
-from tests.approvals.waiting.conftest import running, until
+from tests.approvals.waiting.conftest import running
+from tests.looking import until
 
 
 class Follower:

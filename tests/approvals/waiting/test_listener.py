@@ -15,7 +15,8 @@ from approvals.process import hints
 from approvals.process.hints import Hint
 from approvals.waiting import outages
 from approvals.waiting.listener import Listener, Sender
-from tests.approvals.waiting.conftest import running, until
+from tests.approvals.waiting.conftest import running
+from tests.looking import until
 from tests.servers import RedisServer
 from tests.stacks import Stack
 

@@ -24,7 +24,8 @@ from approvals.waiting.outages import Outage
 from approvals.waiting.outcome_reads import OutcomeReader, Waiters
 from approvals.waiting.registry import Registry
 from tests import factories as make
-from tests.approvals.waiting.conftest import running, until
+from tests.approvals.waiting.conftest import running
+from tests.looking import until
 
 pytestmark = pytest.mark.django_db
 

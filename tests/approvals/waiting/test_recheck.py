@@ -19,7 +19,8 @@ from approvals.waiting import recheck
 from approvals.waiting.outages import Away, Outage
 from approvals.waiting.recheck import USUAL_REACH, Recheck
 from tests import factories as make
-from tests.approvals.waiting.conftest import running, until
+from tests.approvals.waiting.conftest import running
+from tests.looking import until
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OVERLAP = timedelta(seconds=60)

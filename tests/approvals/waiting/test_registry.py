@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from approvals.waiting.registry import SLICE, SWEEP_FROM, Registry
-from tests.approvals.waiting.conftest import until
+from tests.looking import until
 
 Results = Registry[str]
 

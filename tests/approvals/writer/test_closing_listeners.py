@@ -19,7 +19,7 @@ from approvals.process import hints
 from approvals.waiting.waiting_room import waiting_room
 from approvals.writer import closing_listeners
 from tests import factories
-from tests.approvals.waiting.conftest import until
+from tests.looking import until
 
 pytestmark = pytest.mark.django_db
 

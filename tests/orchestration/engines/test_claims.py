@@ -10,6 +10,7 @@ import pytest
 from orchestration.engines.claims import Claims
 from orchestration.engines.jobs import Taken
 from orchestration.runs.journal import Claimed
+from tests.looking import until
 from tests.stacks import WITH_WORKERS
 
 pytestmark = pytest.mark.stacks(WITH_WORKERS)
@@ -24,8 +25,7 @@ def claiming(claims: Claims) -> asyncio.Task[None]:
 
 async def asked_for(claims: Claims, run_id: UUID) -> asyncio.Task[Claimed | None]:
     task = asyncio.create_task(claims.claim(run_id, NOBODYS))
-    while run_id not in claims._wanted:  # noqa: ASYNC110 - this only lets the task begin
-        await asyncio.sleep(0)
+    await until(lambda: run_id in claims._wanted)
     return task
 
 
@@ -35,8 +35,7 @@ async def test_who_waits_for_a_claim_that_is_cancelled_waits_no_longer(stack: ob
     claims = Claims()
     tasks = [await asked_for(claims, uuid4())]
     if begun:
-        while claims._wanted:  # noqa: ASYNC110 - this only lets the claim begin
-            await asyncio.sleep(0)
+        await until(lambda: not claims._wanted)
     tasks.append(await asked_for(claims, uuid4()))
     claiming(claims).cancel()
     async with asyncio.timeout(30):

@@ -27,7 +27,7 @@ from orchestration.exceptions import Fenced
 from orchestration.models import Run as RunRow
 from orchestration.runs import call_records, journal
 from orchestration.runs.journal import Ownership
-from tests import factories
+from tests import factories, looking
 from tests.conftest import Manage
 from tests.in_process import as_superuser
 from tests.orchestration.watching import asked, finished, until_recorded
@@ -89,8 +89,7 @@ def forget_jobs(lock: str = "%") -> None:
 
 async def executing(worker: Worker, run_ids: set[UUID]) -> None:
     """Return once the worker executes exactly these, which it does a moment after that is on record."""
-    while worker.run_ids != run_ids:  # noqa: ASYNC110 - nobody tells; this only lets its tasks go on
-        await asyncio.sleep(0)
+    await looking.until(lambda: worker.run_ids == run_ids)
 
 
 def frequently(monkeypatch: pytest.MonkeyPatch, **others: float) -> None:
@@ -114,8 +113,7 @@ async def test_the_queue_is_rid_of_what_has_ended(worker: Workers, owner: User) 
     assert await in_database(jobs_of, run_id) == ["doing"]
     await deciding.adecide(factories.actor(owner), request["id"], "approve")
     assert (await finished(run_id))["result"] is True
-    while await in_database(jobs_of, run_id):  # it ends right after its run
-        pass
+    await looking.until_seen(lambda: in_database(lambda: not jobs_of(run_id)))  # it ends right after its run
 
 
 async def test_what_a_stopped_worker_leaves_goes_on_in_another(worker: Workers, owner: User) -> None:
@@ -210,8 +208,7 @@ async def test_a_worker_whose_heartbeat_failed_takes_jobs_again(
     it = await worker()
     broken = it._working
     await in_database(_refuse_heartbeats)
-    while it._working is broken:  # noqa: ASYNC110 - nobody tells; this only lets its tasks go on
-        await asyncio.sleep(0)
+    await looking.until(lambda: it._working is not broken)
     await in_database(_take_heartbeats)
     run_id = await in_database(OrchestrationManager().start, "workers_ask", {}, owner)
     assert (await asked(run_id))["title"] == "May I?"

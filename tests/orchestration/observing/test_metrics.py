@@ -26,6 +26,7 @@ from approvals.web.edge import tokens
 from orchestration.manager import OrchestrationManager
 from tests import factories
 from tests.conftest import Manage, Serve
+from tests.looking import until
 from tests.orchestration.observing.served import Numbers, asked, labelled, numbers, parsed, until_ready
 from tests.patience import patience
 from tests.plans import plan_of
@@ -115,8 +116,7 @@ class TestCounting:
         try:
             request_id = await in_database(factories.approval)
             waiting = asyncio.create_task(gate.wait_for_outcome(request_id))
-            while not len(room):  # noqa: ASYNC110  it has no event
-                await asyncio.sleep(0)
+            await until(lambda: len(room))
             reviewer = await in_database(factories.reviewer)
             await deciding.adecide(factories.actor(reviewer), request_id, "approve")
             assert (await waiting).approved

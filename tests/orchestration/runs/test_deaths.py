@@ -18,6 +18,7 @@ from orchestration.engines.local import LocalHost
 from orchestration.runs import journal
 from orchestration.runs.interruptions import GO_ON, Decision, details_for_run, title_for_run
 from tests import factories
+from tests.looking import until_seen
 from tests.orchestration.conftest import Processes
 from tests.orchestration.watching import asked, finished, idle, until_recorded
 
@@ -101,8 +102,7 @@ async def start(name: str, owner: User | None = None, **given: Any) -> UUID:
 
 async def only_waits(run_id: UUID) -> None:
     """Return once that is on record, of which nobody is told."""
-    while await in_database(models.Run.objects.filter(pk=run_id, executing=True).exists):  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await until_seen(lambda: in_database(models.Run.objects.filter(pk=run_id, executing=False).exists))
 
 
 async def deaths(run_id: UUID) -> int:

@@ -32,7 +32,7 @@ from approvals.web.edge.long_polling import FewPasses, HoldingAnswers, hold_answ
 from approvals.web.edge.revocations import revocations
 from approvals.web.wrapping import HELD
 from tests import factories
-from tests.approvals.waiting.conftest import until
+from tests.looking import until
 from tests.polling import Poll
 from tests.servers import PostgresServer
 from tests.stacks import Stack

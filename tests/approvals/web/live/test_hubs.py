@@ -12,7 +12,7 @@ import pytest
 from approvals.web.live import hubs
 from approvals.web.live.hubs import Hub, Seat
 from approvals.web.live.send_queue import Outbox
-from tests.approvals.waiting.conftest import until
+from tests.looking import until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_stack]
 

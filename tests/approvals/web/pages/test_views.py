@@ -27,6 +27,7 @@ from approvals.web.pages import filters
 from orchestration.models import Run
 from tests import factories as make
 from tests.clients import browser_of, text
+from tests.looking import blocked_until
 from tests.marks import both_databases
 from tests.submissions import Page, post
 
@@ -880,8 +881,9 @@ class TestDeciding:
 
     def test_too_late_is_too_late(self, client: Client, ravi: User) -> None:
         request = make.approval(assignees=[ravi], timeout=0.01)
-        while database_now() < (queries.requests_by_id([request])[0].deadline or database_now()):
-            pass
+        (deadline,) = [one.deadline for one in queries.requests_by_id([request])]
+        assert deadline
+        blocked_until(lambda: database_now() >= deadline)
         shown = text(client.post(page(request), {"decision": "reject", "comment": "No"}), 409)
         assert "The deadline has passed. What you sent was not recorded." in shown
         assert "Timed out, rejected by default" in shown
