@@ -163,6 +163,7 @@ class PostgresDatabase(Database):
         """One for all cleaning, as long as it lives: a new one would read anew how each table is made."""
         try:
             if self._cleaner:
+                self._cleaner.rollback()
                 self._cleaner.execute("SELECT")
         except psycopg.OperationalError:
             self._close()
