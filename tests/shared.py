@@ -39,13 +39,12 @@ class LivingDatabase(SqliteDatabase):
         with closing(sqlite3.connect(self._file, timeout=patience(), isolation_level=None)) as connection:
             connection.execute("ATTACH DATABASE ? AS migrated", [str(self._migrated)])
             connection.execute("BEGIN IMMEDIATE")
-            triggers = _of_type(connection, "trigger")
-            for name in triggers:
+            for name in _of_type(connection, "main", "trigger"):
                 connection.execute(f'DROP TRIGGER "{name}"')
-            for table in _of_type(connection, "table").keys() - LIVING_TABLES:
+            for table in _of_type(connection, "main", "table").keys() - LIVING_TABLES:
                 connection.execute(f'DELETE FROM main."{table}"')
                 connection.execute(f'INSERT INTO main."{table}" SELECT * FROM migrated."{table}"')
-            for statement in triggers.values():
+            for statement in _of_type(connection, "migrated", "trigger").values():
                 connection.execute(statement)
             connection.execute("COMMIT")
 
@@ -53,10 +52,11 @@ class LivingDatabase(SqliteDatabase):
         """With its directory, which is pytest's."""
 
 
-def _of_type(connection: sqlite3.Connection, kind: str) -> dict[str, str]:
+def _of_type(connection: sqlite3.Connection, database: str, kind: str) -> dict[str, str]:
     """Names and definitions of the tables or triggers that are ours."""
     found = connection.execute(
-        "SELECT name, sql FROM main.sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
+        f"SELECT name, sql FROM {database}.sqlite_master"
+        " WHERE type = ? AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
         [kind],
     )
     return dict(found.fetchall())
