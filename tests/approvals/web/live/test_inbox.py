@@ -806,8 +806,11 @@ async def test_who_becomes_a_superuser_is_shown_everything_from_the_check_on() -
         inbox_hub().check_everybody()
         while not connection.requests:
             await connection.next()
-        await made(factories.approval)
-        await connection.next("request_opened")
+        # The first may have come by its hint, before the check did.
+        second = await made(factories.approval)
+        while second not in connection.requests:
+            await connection.next()
         await in_database(User.objects.filter(pk=ada.pk).update, is_superuser=False)
         await made(factories.approval)
-        assert (await connection.next("snapshot"))["data"] == NOTHING
+        while (await connection.next("snapshot"))["data"] != NOTHING:
+            pass  # one of before may still be on its way
