@@ -126,10 +126,9 @@ class TestWait:
         more = [asyncio.create_task(room.wait(each)) for each in ids for _ in range(300)]
         await until(lambda: len(room) == 903)
         await looked(room)
-        few = len(more) // 10
-        assert threading.active_count() < threads + few
-        assert len(asyncio.all_tasks()) < tasks + len(more) + few
-        assert len(loop._scheduled) < timers + few
+        assert threading.active_count() <= threads + 8  # the database's threads, at most
+        assert len(asyncio.all_tasks()) <= tasks + len(more) + 20
+        assert len(loop._scheduled) <= timers + 20
         for task in [*waits, *more]:
             task.cancel()
         await asyncio.wait([*waits, *more])
