@@ -26,7 +26,7 @@ from approvals.web.edge import tokens
 from orchestration.manager import OrchestrationManager
 from tests import factories
 from tests.conftest import Manage, Serve
-from tests.looking import until
+from tests.looking import until, until_seen
 from tests.orchestration.observing.served import Numbers, asked, labelled, numbers, parsed, until_ready
 from tests.patience import patience
 from tests.plans import plan_of
@@ -117,6 +117,9 @@ class TestCounting:
             request_id = await in_database(factories.approval)
             waiting = asyncio.create_task(gate.wait_for_outcome(request_id))
             await until(lambda: len(room))
+            # SQLite's clock has milliseconds: what it says of the decision must be later than the wait.
+            later = await in_database(database_now) + timedelta(milliseconds=10)
+            await until_seen(lambda: in_database(lambda: database_now() > later))
             reviewer = await in_database(factories.reviewer)
             await deciding.adecide(factories.actor(reviewer), request_id, "approve")
             assert (await waiting).approved
